@@ -1,0 +1,46 @@
+"""Stream entries: from a Struct to one JSON field and back."""
+
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from shared.contract import FIELD
+from shared.errors import BadEntry
+
+T = TypeVar("T")
+
+
+def encode(message: msgspec.Struct) -> str:
+    """The JSON of an entry."""
+    return msgspec.json.encode(message).decode()
+
+
+class Decoder(Generic[T]):
+    """Reads entries of one kind. Unknown fields are ignored, so that a newer writer is understood."""
+
+    def __init__(self, kind: Any) -> None:
+        self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
+
+    def __call__(self, fields: dict[str, str] | None) -> T:
+        """The message of an entry.
+
+        Raises:
+            BadEntry: the entry is gone, has no such field, or is not such a message.
+        """
+        try:
+            return self._decoder.decode((fields or {})[FIELD])
+        except (KeyError, msgspec.DecodeError) as error:
+            # Not the decoder's own text with the offending value: entries carry tokens.
+            raise BadEntry(f"not a readable entry: {type(error).__name__}") from None
+
+
+def milliseconds(entry_id: str) -> int:
+    """When the server wrote the entry: milliseconds since the epoch."""
+    return int(entry_id.partition("-")[0])
+
+
+def moment(entry_id: str) -> str:
+    """When the server wrote the entry: RFC 3339 in UTC, with milliseconds."""
+    at = datetime.fromtimestamp(milliseconds(entry_id) / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,61 @@
+"""A session's history, and the feed of all of them."""
+
+from collections.abc import Iterable
+
+from shared import contract
+from shared.contract import EVENTS, EVENTS_KEPT, AnyEvent
+from shared.entries import Decoder, encode
+from shared.errors import BadEntry
+from shared.redis_connection import Redis, translated
+from shared.scripts import Script
+from shared.streams import Fields, between
+
+_event = Decoder[AnyEvent](AnyEvent)
+
+History = list[tuple[str, AnyEvent]]
+"""Entry ids, which are times, with their events."""
+
+
+def decode(entries: Iterable[tuple[str, Fields]]) -> History:
+    """The events of entries, without those that this version does not know."""
+    history: History = []
+    for entry, fields in entries:
+        try:
+            history.append((entry, _event(fields)))
+        except BadEntry:
+            continue
+    return history
+
+
+async def history(redis: Redis, session_id: str) -> History:
+    """A session's events in order; empty when there is no such session, or it was over a day ago.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    return decode(await between(redis, contract.session_key(session_id)))
+
+
+async def histories(redis: Redis, session_ids: Iterable[str]) -> list[History]:
+    """The same for many, in one round trip."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for session_id in session_ids:
+            pipe.xrange(contract.session_key(session_id))
+        with translated():
+            return [decode(entries) for entries in await pipe.execute()]
+
+
+class News:
+    """Writes what changes no state, such as the progress of a cold start; whoever sees it may say so."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._publish = Script(redis, "publish")
+
+    async def publish(self, event: AnyEvent) -> bool:
+        """Add it to the session's history and the feed. False: there is no such session.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        keys = [EVENTS, contract.session_key(event.session_id)]
+        return bool(await self._publish(keys, [encode(event), EVENTS_KEPT]))

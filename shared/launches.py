@@ -1,0 +1,234 @@
+"""The way of a launch through Redis: offered, claimed, renewed, put back, finished.
+
+Each change is one script, so it happens whole or not at all, and only for whoever may make it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NewType
+
+import msgspec
+
+from shared import contract
+from shared.contract import (
+    CLAIMS,
+    DEAD,
+    EVENTS,
+    EVENTS_KEPT,
+    LAUNCH,
+    AnyEvent,
+    DeadLetter,
+    Ended,
+    Failed,
+    Failure,
+    Launch,
+    Queued,
+)
+from shared.entries import Decoder, encode
+from shared.redis_connection import BLOCK_S, Redis, translated
+from shared.scripts import Script
+from shared.streams import Fields, between, ensure_group, read_group
+
+EntryId = NewType("EntryId", str)
+"""The id of a launch entry: it names one attempt of one session."""
+
+_launch = Decoder[Launch](Launch)
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What became of an offer; `session_id` is the room's session, and empty when the queue is `full`."""
+
+    outcome: Literal["queued", "reused", "full"]
+    session_id: str
+    depth: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A launch in the hands of a runner that holds its lease."""
+
+    entry: EntryId
+    launch: Launch
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A claimed launch as the lease table has it."""
+
+    entry: EntryId
+    holder: str
+    age_ms: int
+
+
+def queued(launch: Launch) -> Queued:
+    """The event that announces a launch; for a later attempt, with the reason of the last failure."""
+    last = launch.failures[-1] if launch.failures else None
+    return Queued(
+        session_id=launch.session_id,
+        attempt=launch.attempt,
+        room_url=launch.room_url,
+        transport=launch.transport,
+        deadline_s=launch.deadline_s,
+        labels=launch.labels,
+        reason=last.reason if last else None,
+        message=last.message if last else "",
+    )
+
+
+def after(launch: Launch, failure: Failure, max_attempts: int) -> Launch | Failed:
+    """What follows a failed attempt: the next one, or the end."""
+    if launch.attempt >= max_attempts:
+        return Failed(
+            session_id=launch.session_id, attempt=launch.attempt, reason=failure.reason, message=failure.message
+        )
+    return msgspec.structs.replace(launch, attempt=launch.attempt + 1, failures=(*launch.failures, failure))
+
+
+class Launches:
+    """The launch stream and its lease table. Every call raises `Unavailable` when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._offer = Script(redis, "offer")
+        self._adopt = Script(redis, "adopt")
+        self._renew = Script(redis, "renew")
+        self._report = Script(redis, "report")
+        self._requeue = Script(redis, "requeue")
+        self._finish = Script(redis, "finish")
+
+    async def offer(self, launch: Launch, *, queue_limit: int) -> Offered:
+        """Accept a session: it is in the queue when this returns, unless its room has one or the queue is full."""
+        outcome, session_id, depth = await self._offer(
+            [contract.room_key(launch.room_url), LAUNCH, EVENTS, contract.session_key(launch.session_id)],
+            [launch.session_id, encode(launch), encode(queued(launch)), CLAIMS, queue_limit, EVENTS_KEPT],
+        )
+        return Offered(outcome, session_id, depth)
+
+    async def adopt(self, launch: Launch, holder: str) -> Claim | str | None:
+        """Accept a session and claim it in one step.
+
+        Gives the claim; or the id of the session that the room has already; or None while other launches wait, for
+        they come first.
+        """
+        outcome, name = await self._adopt(
+            [contract.room_key(launch.room_url), LAUNCH, EVENTS, contract.session_key(launch.session_id)],
+            [launch.session_id, encode(launch), encode(queued(launch)), CLAIMS, EVENTS_KEPT, holder],
+        )
+        if outcome == "behind":
+            return None
+        return Claim(EntryId(name), launch) if outcome == "adopted" else str(name)
+
+    async def ensure_group(self, group: str) -> None:
+        """Create the launch stream and this group of it, if they are not there."""
+        await ensure_group(self._redis, LAUNCH, group)
+
+    async def claim(self, holder: str, *, wait_s: float = BLOCK_S) -> tuple[EntryId, Fields] | None:
+        """Wait for the oldest launch that nobody has, and take its lease. None when the time is up."""
+        for _, entries in await read_group(self._redis, CLAIMS, holder, {LAUNCH: ">"}, count=1, block_s=wait_s):
+            for entry, fields in entries:
+                return EntryId(entry), fields
+        return None
+
+    async def held(self, holder: str) -> list[tuple[EntryId, Fields]]:
+        """The launches whose lease this holder has, known to it or not: an answer may have got lost on the way."""
+        found = await read_group(self._redis, CLAIMS, holder, {LAUNCH: "0"}, count=1000)
+        return [(EntryId(entry), fields) for _, entries in found for entry, fields in entries]
+
+    async def renew(self, holder: str, entries: Sequence[EntryId]) -> list[EntryId]:
+        """Make these leases young again. Gives those that the holder has lost."""
+        lost = await self._renew([LAUNCH], [CLAIMS, holder, *entries])
+        return [EntryId(entry) for entry in lost]
+
+    async def report(self, entry: EntryId, holder: str, event: AnyEvent) -> bool:
+        """Add to the history of a session that the caller holds. False: the lease is lost, nothing was written."""
+        keys = [LAUNCH, EVENTS, contract.session_key(event.session_id)]
+        return bool(await self._report(keys, [CLAIMS, entry, holder, encode(event), EVENTS_KEPT]))
+
+    async def requeue(self, entry: EntryId, holder: str, launch: Launch, *, age_ms: int = 0) -> EntryId | None:
+        """Put `launch`, the next attempt, in the place of `entry`. None: not the holder's, or younger than `age_ms`."""
+        keys = [LAUNCH, EVENTS, contract.session_key(launch.session_id)]
+        args: list[str | int] = [CLAIMS, entry, holder, age_ms, encode(launch), encode(queued(launch)), EVENTS_KEPT]
+        return EntryId(await self._requeue(keys, args)) or None
+
+    async def finish(
+        self,
+        entry: EntryId,
+        holder: str,
+        launch: Launch,
+        event: Ended | Failed,
+        *,
+        age_ms: int = 0,
+        dead: bool = False,
+    ) -> Literal["finished", "gone", "held"]:
+        """End the session of `entry`; `dead` keeps the launch as a dead letter. `holder` is empty for a queued one."""
+        keys = [
+            LAUNCH,
+            EVENTS,
+            contract.session_key(launch.session_id),
+            contract.room_key(launch.room_url),
+            contract.commands_key(launch.session_id),
+            DEAD,
+        ]
+        args: list[str | int] = [
+            CLAIMS,
+            entry,
+            holder,
+            age_ms,
+            launch.session_id,
+            encode(event),
+            encode(DeadLetter(launch=launch)) if dead else "",
+            EVENTS_KEPT,
+            contract.SESSION_KEPT_S,
+            contract.DEAD_KEPT,
+        ]
+        outcome: Literal["finished", "gone", "held"] = await self._finish(keys, args)
+        return outcome
+
+    async def settle(self, claim: Claim, holder: str, failure: Failure, max_attempts: int) -> EntryId | None:
+        """Act on a failed attempt of a claim: the next attempt, or the end as a dead letter."""
+        following = after(claim.launch, failure, max_attempts)
+        if isinstance(following, Launch):
+            return await self.requeue(claim.entry, holder, following)
+        dead = msgspec.structs.replace(claim.launch, failures=(*claim.launch.failures, failure))
+        await self.finish(claim.entry, holder, dead, following, dead=True)
+        return None
+
+    async def read(self, entry: EntryId) -> Launch | None:
+        """The launch of an entry, or None when its attempt is over.
+
+        Raises:
+            BadEntry: there is one, but not one that can be read.
+        """
+        found = await between(self._redis, LAUNCH, entry, entry)
+        return decode(found[0][1]) if found else None
+
+    async def lease(self, entry: EntryId) -> Lease | None:
+        """Who holds this launch, or None when nobody does."""
+        with translated():
+            found: Any = await self._redis.xpending_range(LAUNCH, CLAIMS, entry, entry, 1)
+        for row in found:
+            return Lease(EntryId(row["message_id"]), row["consumer"], row["time_since_delivered"])
+        return None
+
+    async def live(self, limit: int) -> list[tuple[EntryId, Fields]]:
+        """The launches of live sessions, oldest first."""
+        return [(EntryId(entry), fields) for entry, fields in await between(self._redis, LAUNCH, count=limit)]
+
+    async def depth(self) -> int:
+        """How many launches wait for a runner."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xlen(LAUNCH)
+            pipe.xpending(LAUNCH, CLAIMS)
+            with translated():
+                length, pending = await pipe.execute()
+        return int(length) - int(pending["pending"])
+
+
+def decode(fields: Fields) -> Launch:
+    """The launch of an entry's fields.
+
+    Raises:
+        BadEntry: it cannot be read.
+    """
+    return _launch(fields)

@@ -1,0 +1,37 @@
+"""Stopping: the first signal asks, the second insists."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Shutdown:
+    """What the process has been told so far."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Finish what is in hand, then stop."""
+    insisted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Stop now; hand back what is in hand."""
+
+    def signalled(self) -> None:
+        """Take note of one more SIGTERM or SIGINT."""
+        if self.asked.is_set():
+            self.insisted.set()
+        self.asked.set()
+
+
+@asynccontextmanager
+async def shutdown_signals() -> AsyncIterator[Shutdown]:
+    """Take SIGTERM and SIGINT for as long as the context lasts."""
+    loop = asyncio.get_running_loop()
+    shutdown = Shutdown()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, shutdown.signalled)
+    try:
+        yield shutdown
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

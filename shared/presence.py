@@ -1,0 +1,45 @@
+"""Who is there: runners say so every few seconds, and what is older than that is gone."""
+
+from typing import Any
+
+from shared.contract import FIELD, PRESENCE_KEPT_S, RUNNERS, Presence
+from shared.entries import Decoder, encode, milliseconds
+from shared.errors import BadEntry
+from shared.redis_connection import Redis, translated
+
+_presence = Decoder[Presence](Presence)
+
+
+async def announce(redis: Redis, presence: Presence) -> None:
+    """Tell everyone, and drop what is too old to count.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    with translated():
+        entry: Any = await redis.xadd(RUNNERS, {FIELD: encode(presence)})
+        await redis.xtrim(RUNNERS, minid=f"{milliseconds(entry) - int(PRESENCE_KEPT_S * 1000)}")
+
+
+async def present(redis: Redis) -> list[Presence]:
+    """The living fleet, each runner with the last it said.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.time()
+        pipe.xrange(RUNNERS)
+        with translated():
+            (seconds, microseconds), entries = await pipe.execute()
+    oldest_ms = seconds * 1000 + microseconds // 1000 - int(PRESENCE_KEPT_S * 1000)
+    latest: dict[str, Presence] = {}
+    for entry, fields in entries:
+        if milliseconds(entry) < oldest_ms:
+            continue
+        try:
+            presence = _presence(fields)
+        except BadEntry:
+            continue
+        latest[presence.runner] = presence
+    return sorted((p for p in latest.values() if p.state != "gone"), key=lambda p: p.runner)

@@ -1,0 +1,22 @@
+-- Accept a session and give its lease to the caller in the same step: a runner that was started for one room.
+--
+-- KEYS  room, launch, events, session
+-- ARGV  session id, launch JSON, `queued` event JSON, group of claims, events kept, holder
+-- Gives {'adopted', entry id} or {'reused', the room's session id} or {'behind', ''}.
+--
+-- A group hands entries out in order, so a launch can be taken at once only while no other waits: 'behind' says that
+-- one does, and nothing was changed.
+local room, launch, events, session = unpack(KEYS)
+local id, launch_json, event_json, group, kept, holder = unpack(ARGV)
+
+local owner = redis.call('GET', room)
+if owner then return {'reused', owner} end
+redis.pcall('XGROUP', 'CREATE', launch, group, '0', 'MKSTREAM')
+if redis.call('XLEN', launch) > redis.call('XPENDING', launch, group)[1] then return {'behind', ''} end
+
+local entry = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event_json)
+redis.call('XADD', session, entry, 'json', event_json)
+redis.call('XADD', launch, entry, 'json', launch_json)
+redis.call('SET', room, id)
+redis.call('XREADGROUP', 'GROUP', group, holder, 'COUNT', 1, 'STREAMS', launch, '>')
+return {'adopted', entry}

@@ -1,0 +1,12 @@
+-- Add news that changes no state to a session's history.
+--
+-- KEYS  events, session
+-- ARGV  event JSON, events kept
+-- Gives 1, or 0 when there is no such session: nothing was changed.
+local events, session = unpack(KEYS)
+local event_json, kept = unpack(ARGV)
+
+if redis.call('EXISTS', session) == 0 then return 0 end
+local id = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event_json)
+redis.call('XADD', session, id, 'json', event_json)
+return 1

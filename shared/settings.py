@@ -1,0 +1,91 @@
+"""The environment, read once, at start, in this file and no other.
+
+A service's settings are a frozen Struct. The field `join_timeout_s` is the variable `JOIN_TIMEOUT`: upper case, without
+the unit of seconds. The string under a field says unit and effect.
+"""
+
+import os
+import types
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from shared.errors import SettingsError
+
+Seconds = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Names = tuple[str, ...]
+"""Several values, separated by commas."""
+
+
+class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every service reads, with one meaning everywhere."""
+
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """Where the streams are: `redis://`, `rediss://` or `unix://`."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`auto` writes for people on a terminal and JSON everywhere else."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe line that is written."""
+    health_port: Port = 0
+    """Port of `/healthz` and `/readyz` of operator and runner; 0: none."""
+    lease_s: Annotated[float, Meta(gt=0)] = 20.0
+    """A launch whose runner was silent for this long is free again."""
+    max_attempts: Positive = 3
+    """How many bots a session may use up before it is a dead letter."""
+
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def variable(field: str) -> str:
+    """The environment variable of a settings field."""
+    return field.removesuffix("_s").upper()
+
+
+def load(kind: type[S], environ: Mapping[str, str] = os.environ) -> S:
+    """Read `kind` from the environment; an empty variable counts as unset.
+
+    Raises:
+        SettingsError: naming every variable that is missing or has a bad value, and what was expected of it.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    values: dict[str, object] = {}
+    complaints: list[str] = []
+    for field in msgspec.structs.fields(kind):
+        name = variable(field.name)
+        text = environ.get(name, "").strip()
+        if not text:
+            if field.required:
+                complaints.append(f"{name}: is not set")
+            continue
+        try:
+            values[field.name] = _parse(text, hints[field.name])
+        except msgspec.ValidationError as error:
+            complaints.append(f"{name}: {_sentence(error)}, got {text!r}")
+    if complaints:
+        raise SettingsError("\n".join(complaints))
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _parse(text: str, kind: object) -> object:
+    if get_origin(kind) is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if get_origin(kind) in {Union, types.UnionType} and str in get_args(kind):
+        return text
+    if kind is bool:
+        kind = Literal["0", "1", "true", "false"]
+        return msgspec.convert(text.lower(), kind) in {"1", "true"}
+    return msgspec.convert(text, kind, strict=False)
+
+
+def _sentence(error: msgspec.ValidationError) -> str:
+    text = str(error)
+    return text[:1].lower() + text[1:]
