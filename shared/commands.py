@@ -8,11 +8,12 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from shared import contract
+from shared.blocking_reader import BlockingReader
 from shared.contract import COMMANDS, FIELD, REPLIES_KEPT, REPLIES_KEPT_S, AnyCommand, Reply
 from shared.entries import Decoder, encode
-from shared.errors import BadEntry
-from shared.redis_connection import BLOCK_S, Redis, translated
-from shared.scripts import Script
+from shared.errors import BadEntry, Unavailable
+from shared.redis_connection import Redis, translated
+from shared.script import Script
 from shared.streams import Entries, ensure_group, read_group
 
 _command = Decoder[AnyCommand](AnyCommand)
@@ -39,12 +40,12 @@ class Inbox:
 
     def __init__(self, redis: Redis, holder: str) -> None:
         self._redis = redis
-        self._connection = redis.client()
+        self._reader = BlockingReader(redis, COMMANDS, holder)
         self._holder = holder
         self._sessions: dict[str, str] = {}
         self._opened = asyncio.Event()
-        self._client_id: int | None = None
-        """The server's name for the connection while it is in a blocking read."""
+        self._given: set[tuple[str, str]] = set()
+        self._certain = True
 
     async def open(self, session_id: str) -> list[tuple[str, AnyCommand]]:
         """Listen to a session, and give what its earlier holders left undone.
@@ -58,7 +59,7 @@ class Inbox:
             taken: Any = await self._redis.xautoclaim(stream, COMMANDS, self._holder, min_idle_time=0, start_id="0")
         self._sessions[stream] = session_id
         self._opened.set()
-        await self._look_again()
+        await self._reader.call_back()
         return [(entry, command) for _, entry, command in self._decode([(stream, taken[1])])]
 
     def close(self, session_id: str) -> None:
@@ -72,19 +73,21 @@ class Inbox:
             Unavailable: Redis does not answer.
         """
         await self._opened.wait()
-        with translated():
-            client_id: int = await self._connection.client_id()
-        streams = dict.fromkeys(self._sessions, ">")
-        self._client_id = client_id
         try:
-            answer = await read_group(self._connection, COMMANDS, self._holder, streams, block_s=BLOCK_S)
+            if self._certain:
+                answer = await self._reader.read(lambda: dict.fromkeys(self._sessions, ">"))
+            else:
+                # What was given to a connection that broke, and never arrived here.
+                answer = await read_group(self._redis, COMMANDS, self._holder, dict.fromkeys(self._sessions, "0"))
+                self._certain = True
+        except Unavailable:
+            self._certain = False
+            raise
         except ResponseError as error:
             if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
                 raise
-            await self._forget_finished(list(streams))
+            await self._forget_finished(list(self._sessions))
             return []
-        finally:
-            self._client_id = None
         return list(self._decode(answer))
 
     async def reply(self, session_id: str, entry: str, command: AnyCommand, reply: Reply) -> None:
@@ -94,6 +97,7 @@ class Inbox:
             Unavailable: Redis does not answer.
         """
         stream = contract.commands_key(session_id)
+        self._given.discard((stream, entry))
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.xack(stream, COMMANDS, entry)
             pipe.xdel(stream, entry)
@@ -106,16 +110,7 @@ class Inbox:
 
     async def aclose(self) -> None:
         """Let go of the blocking connection."""
-        await self._connection.aclose()
-
-    async def _look_again(self) -> None:
-        """End the read that does not know a new stream yet; it may only be on its way to the server."""
-        client_id = self._client_id
-        while client_id is not None and client_id == self._client_id:
-            with translated():
-                if await self._redis.client_unblock(client_id):
-                    return
-            await asyncio.sleep(0.001)
+        await self._reader.aclose()
 
     async def _forget_finished(self, streams: list[str]) -> None:
         for stream in streams:
@@ -124,11 +119,15 @@ class Inbox:
 
     def _forget(self, stream: str) -> None:
         self._sessions.pop(stream, None)
+        self._given = {given for given in self._given if given[0] != stream}
         if not self._sessions:
             self._opened.clear()
 
     def _decode(self, answer: Iterable[tuple[str, Entries]]) -> Iterator[tuple[str, str, AnyCommand]]:
         for stream, entries in answer:
             for entry, fields in entries:
+                if (stream, entry) in self._given or stream not in self._sessions:
+                    continue
+                self._given.add((stream, entry))
                 with suppress(BadEntry):
                     yield self._sessions[stream], entry, _command(fields)

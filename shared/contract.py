@@ -119,6 +119,11 @@ class Reason(StrEnum):
     RUNNER_STOPPED = "runner_stopped"
     """The runner was stopped before the session was over, and handed it back."""
 
+    @property
+    def final(self) -> bool:
+        """Whether another attempt would end the same way."""
+        return self in {Reason.BOT_IMPORT_ERROR, Reason.BOT_ERROR, Reason.NO_CLIENT, Reason.DEADLINE}
+
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
     """One entry. `v` is raised when a field changes its meaning, never for a new field."""
@@ -154,9 +159,13 @@ class Launch(Wire, frozen=True, kw_only=True):
 
 
 class DeadLetter(Wire, frozen=True, kw_only=True):
-    """Whoever gave a launch up, to people. `launch` is whole, so that it can be offered again."""
+    """Whoever gave a launch up, to people. `launch` is whole, so that it can be offered again.
 
-    launch: Launch
+    An entry that nobody can read is here as it was, in `unreadable`.
+    """
+
+    launch: Launch | None = None
+    unreadable: str = ""
 
 
 class Event(Wire, frozen=True, kw_only=True, tag_field="type"):

@@ -7,7 +7,7 @@ from shared.contract import EVENTS, EVENTS_KEPT, AnyEvent
 from shared.entries import Decoder, encode
 from shared.errors import BadEntry
 from shared.redis_connection import Redis, translated
-from shared.scripts import Script
+from shared.script import Script
 from shared.streams import Fields, between
 
 _event = Decoder[AnyEvent](AnyEvent)

@@ -5,7 +5,7 @@ Each change is one script, so it happens whole or not at all, and only for whoev
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NewType
+from typing import Any, Literal, NewType, TypeAlias
 
 import msgspec
 
@@ -15,6 +15,7 @@ from shared.contract import (
     DEAD,
     EVENTS,
     EVENTS_KEPT,
+    FIELD,
     LAUNCH,
     AnyEvent,
     DeadLetter,
@@ -23,14 +24,18 @@ from shared.contract import (
     Failure,
     Launch,
     Queued,
+    Reason,
 )
 from shared.entries import Decoder, encode
-from shared.redis_connection import BLOCK_S, Redis, translated
-from shared.scripts import Script
+from shared.redis_connection import Redis, translated
+from shared.script import Script
 from shared.streams import Fields, between, ensure_group, read_group
 
 EntryId = NewType("EntryId", str)
 """The id of a launch entry: it names one attempt of one session."""
+
+Standing: TypeAlias = Literal["waiting", "taken", "gone"]
+"""A launch that no runner has yet; one that a runner has; one whose attempt is over."""
 
 _launch = Decoder[Launch](Launch)
 
@@ -77,12 +82,14 @@ def queued(launch: Launch) -> Queued:
 
 
 def after(launch: Launch, failure: Failure, max_attempts: int) -> Launch | Failed:
-    """What follows a failed attempt: the next one, or the end."""
-    if launch.attempt >= max_attempts:
+    """What follows a failed attempt: the next one, or the end. A runner that was stopped is nobody's failure."""
+    failures = (*launch.failures, failure)
+    deaths = sum(one.reason is not Reason.RUNNER_STOPPED for one in failures)
+    if failure.reason.final or deaths >= max_attempts:
         return Failed(
             session_id=launch.session_id, attempt=launch.attempt, reason=failure.reason, message=failure.message
         )
-    return msgspec.structs.replace(launch, attempt=launch.attempt + 1, failures=(*launch.failures, failure))
+    return msgspec.structs.replace(launch, attempt=launch.attempt + 1, failures=failures)
 
 
 class Launches:
@@ -96,6 +103,7 @@ class Launches:
         self._report = Script(redis, "report")
         self._requeue = Script(redis, "requeue")
         self._finish = Script(redis, "finish")
+        self._find = Script(redis, "find")
 
     async def offer(self, launch: Launch, *, queue_limit: int) -> Offered:
         """Accept a session: it is in the queue when this returns, unless its room has one or the queue is full."""
@@ -123,12 +131,15 @@ class Launches:
         """Create the launch stream and this group of it, if they are not there."""
         await ensure_group(self._redis, LAUNCH, group)
 
-    async def claim(self, holder: str, *, wait_s: float = BLOCK_S) -> tuple[EntryId, Fields] | None:
-        """Wait for the oldest launch that nobody has, and take its lease. None when the time is up."""
-        for _, entries in await read_group(self._redis, CLAIMS, holder, {LAUNCH: ">"}, count=1, block_s=wait_s):
-            for entry, fields in entries:
-                return EntryId(entry), fields
-        return None
+    async def discard(self, entry: EntryId, fields: Fields) -> None:
+        """Drop a launch that cannot be read; what it was stays as a dead letter."""
+        letter = DeadLetter(unreadable=msgspec.json.encode(fields).decode())
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xadd(DEAD, {FIELD: encode(letter)}, maxlen=contract.DEAD_KEPT, approximate=True)
+            pipe.xack(LAUNCH, CLAIMS, entry)
+            pipe.xdel(LAUNCH, entry)
+            with translated():
+                await pipe.execute()
 
     async def held(self, holder: str) -> list[tuple[EntryId, Fields]]:
         """The launches whose lease this holder has, known to it or not: an answer may have got lost on the way."""
@@ -185,14 +196,20 @@ class Launches:
         outcome: Literal["finished", "gone", "held"] = await self._finish(keys, args)
         return outcome
 
-    async def settle(self, claim: Claim, holder: str, failure: Failure, max_attempts: int) -> EntryId | None:
-        """Act on a failed attempt of a claim: the next attempt, or the end as a dead letter."""
-        following = after(claim.launch, failure, max_attempts)
-        if isinstance(following, Launch):
-            return await self.requeue(claim.entry, holder, following)
-        dead = msgspec.structs.replace(claim.launch, failures=(*claim.launch.failures, failure))
-        await self.finish(claim.entry, holder, dead, following, dead=True)
-        return None
+    async def settle(self, claim: Claim, holder: str, following: Launch | Ended | Failed) -> bool:
+        """Write what follows an attempt: the next one, or the session's end. False: the lease is lost.
+
+        A failed session leaves a dead letter.
+        """
+        match following:
+            case Launch():
+                return await self.requeue(claim.entry, holder, following) is not None
+            case Ended():
+                return await self.finish(claim.entry, holder, claim.launch, following) == "finished"
+            case Failed(attempt=attempt, reason=reason, message=message):
+                failures = (*claim.launch.failures, Failure(attempt=attempt, reason=reason, message=message))
+                dead = msgspec.structs.replace(claim.launch, failures=failures)
+                return await self.finish(claim.entry, holder, dead, following, dead=True) == "finished"
 
     async def read(self, entry: EntryId) -> Launch | None:
         """The launch of an entry, or None when its attempt is over.
@@ -203,6 +220,10 @@ class Launches:
         found = await between(self._redis, LAUNCH, entry, entry)
         return decode(found[0][1]) if found else None
 
+    async def find(self, room_url: str) -> str | None:
+        """The id of the live session of a room, or None when it has none."""
+        return await self._find([contract.room_key(room_url)], []) or None
+
     async def lease(self, entry: EntryId) -> Lease | None:
         """Who holds this launch, or None when nobody does."""
         with translated():
@@ -210,6 +231,17 @@ class Launches:
         for row in found:
             return Lease(EntryId(row["message_id"]), row["consumer"], row["time_since_delivered"])
         return None
+
+    async def standing(self, entries: Sequence[EntryId]) -> list[Standing]:
+        """How each of these launches stands, in one round trip."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for entry in entries:
+                pipe.xrange(LAUNCH, entry, entry)
+                pipe.xpending_range(LAUNCH, CLAIMS, entry, entry, 1)
+            with translated():
+                found = await pipe.execute()
+        there, taken = found[::2], found[1::2]
+        return ["gone" if not there[i] else "taken" if taken[i] else "waiting" for i in range(len(entries))]
 
     async def live(self, limit: int) -> list[tuple[EntryId, Fields]]:
         """The launches of live sessions, oldest first."""
@@ -221,8 +253,12 @@ class Launches:
             pipe.xlen(LAUNCH)
             pipe.xpending(LAUNCH, CLAIMS)
             with translated():
-                length, pending = await pipe.execute()
-        return int(length) - int(pending["pending"])
+                length, pending = await pipe.execute(raise_on_error=False)
+                for answer in (length, pending):
+                    # Before the first launch there may be no group, and so no pending list.
+                    if isinstance(answer, Exception) and not str(answer).startswith("NOGROUP"):
+                        raise answer
+        return int(length) - (int(pending["pending"]) if isinstance(pending, dict) else 0)
 
 
 def decode(fields: Fields) -> Launch:

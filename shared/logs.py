@@ -9,12 +9,17 @@ from typing import Literal
 
 import structlog
 
+# Without the variables of each frame, which structlog shows by default: they hold tokens.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
 
 def setup(service: str, *, level: str, form: Literal["auto", "json", "console"]) -> None:
     """Send structlog and the standard library's log through one format to standard error."""
     for_people = form == "console" or (form == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if for_people
+        else structlog.processors.JSONRenderer()
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -22,7 +27,7 @@ def setup(service: str, *, level: str, form: Literal["auto", "json", "console"])
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if for_people else "iso", utc=not for_people),
     ]
     if not for_people:
-        shared.append(structlog.processors.dict_tracebacks)
+        shared.append(_TRACEBACKS)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -31,6 +36,7 @@ def setup(service: str, *, level: str, form: Literal["auto", "json", "console"])
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

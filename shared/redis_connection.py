@@ -1,5 +1,6 @@
 """The one way to reach Redis."""
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,24 +17,30 @@ BLOCK_S = 2.0
 """How long a blocking read waits before it looks around; well under the time a server has to answer."""
 ANSWER_S = 6.0
 """A server that has not answered for this long counts as away."""
+CONNECTIONS = 64
+"""How many connections one client opens at most."""
 
 Redis = redis.Redis
 
 
-def connect(url: str) -> Redis:
+def connect(url: str, *, answer_s: float = ANSWER_S, retries: int = 1) -> Redis:
     """A client for `url`. Nothing is connected until the first call.
 
-    A command whose connection broke is tried once more on a new one; the scripts are safe to repeat.
+    A command whose connection broke is tried again on a new one, `retries` times; the scripts are safe to repeat. More
+    calls at once than there are connections wait for one. `answer_s` below `BLOCK_S` is for clients that never block.
     """
-    return redis.from_url(
+    pool = redis.BlockingConnectionPool.from_url(
         url,
+        max_connections=CONNECTIONS,
+        timeout=answer_s,
         decode_responses=True,
         protocol=2,
-        socket_connect_timeout=ANSWER_S,
-        socket_timeout=ANSWER_S,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 1),
+        socket_connect_timeout=answer_s,
+        socket_timeout=answer_s,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
+    return redis.Redis.from_pool(pool)
 
 
 @contextmanager
@@ -47,3 +54,9 @@ def translated() -> Iterator[None]:
         yield
     except (RedisConnectionError, RedisTimeoutError, ReadOnlyError) as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
+
+
+def backoff_s(tries: int) -> float:
+    """How long to wait before asking a server again that did not answer: ever longer up to 2 s, never all at once."""
+    longest_s: float = min(0.1 * 2 ** min(tries, 10), 2.0)
+    return random.uniform(0.5, 1.0) * longest_s  # noqa: S311 - jitter is no secret

@@ -75,6 +75,12 @@ def load(kind: type[S], environ: Mapping[str, str] = os.environ) -> S:
         raise SettingsError(str(error)) from None
 
 
+def inherited(**changes: str | None) -> dict[str, str]:
+    """This process's environment for a child of it: some variables changed, and those that are None left out."""
+    environ = {**os.environ, **changes}
+    return {name: value for name, value in environ.items() if value is not None}
+
+
 def _parse(text: str, kind: object) -> object:
     if get_origin(kind) is tuple:
         return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,0 +1,54 @@
+"""The runner's process: settings, logs, Redis, supervisor; then stand by, or serve one session."""
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+from functools import partial
+
+from services.runner.direct_launch import adopt
+from services.runner.forks import Zygote, reap_orphans
+from services.runner.live_session import Runner
+from services.runner.settings import RunnerSettings
+from services.runner.slots import Slots
+from services.runner.supervisor import Supervisor
+from shared import logs, settings
+from shared.claims import Claims
+from shared.commands import Inbox
+from shared.errors import SettingsError
+from shared.health import health_server
+from shared.launches import Launches
+from shared.lifecycle import shutdown_signals
+from shared.redis_connection import connect
+
+
+async def main(configuration: RunnerSettings) -> None:
+    """Run until told to stop, or until the one session of an auto-start runner is over."""
+    auto_start = configuration.runner_auto_start
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    # Every call here is made again by whoever makes it; a read that redis-py repeats could lose a claim unseen.
+    redis = connect(configuration.redis_url, retries=0)
+    claims, inbox, launches = Claims(redis, name), Inbox(redis, name), Launches(redis)
+    runner = Runner(name, "cold" if auto_start else "warm", launches, inbox, configuration)
+    slots = Slots(1 if auto_start else configuration.runner_slots, Zygote())
+    supervisor = Supervisor(runner, redis, claims, slots)
+    reap_orphans()
+    async with shutdown_signals() as shutdown, health_server(configuration.health_port, lambda: supervisor.ready):
+        if not auto_start:
+            await supervisor.stand_by(shutdown)
+        elif configuration.daily_room_url:
+            await supervisor.serve_one(shutdown, partial(adopt, runner, shutdown))
+        else:
+            await supervisor.serve_one(shutdown, supervisor.next_waiting)
+    for connection in (claims, inbox, redis):
+        await connection.aclose()
+
+
+if __name__ == "__main__":
+    try:
+        loaded = settings.load(RunnerSettings)
+    except SettingsError as error:
+        sys.exit(f"runner: {error}")
+    logs.setup("runner", level=loaded.log_level, form=loaded.log_format)
+    asyncio.run(main(loaded))

@@ -1,0 +1,276 @@
+"""One session in its runner's hands: from the claimed launch to its end, its next attempt, or a lost lease.
+
+The supervisor's side of a session process. It forwards what the process says to Redis, and holds the process to its
+times from outside: join, length, stopping. What it writes goes out in order, and is tried again while Redis is away.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any
+
+import structlog
+
+from services.runner.forks import SessionProcess
+from services.runner.pipe import Begin, Do, Done, Entering, InRoom, Offered, Over, Renewed, Stop
+from services.runner.settings import RunnerSettings
+from shared.commands import Inbox
+from shared.contract import (
+    AnyCommand,
+    AnyEvent,
+    Ended,
+    Failed,
+    Failure,
+    Launch,
+    Leave,
+    Leaving,
+    Outcome,
+    Reason,
+    Reply,
+    Running,
+    Start,
+    Starting,
+)
+from shared.errors import Unavailable
+from shared.launches import Claim, Launches, after
+from shared.redis_connection import backoff_s
+
+log = structlog.get_logger()
+
+SHORT_LIFE_S = 10.0
+"""A bot that died younger than this is replaced after a pause, so that one that always dies does not spin."""
+
+ENTERED_WITHIN_S = 1.0
+"""A bot that was called, and has not let its event loop turn for so long since, has been entered all the same."""
+AS_IT_SHOULD = {Reason.COMPLETED, Reason.LEFT, Reason.MAX_DURATION}
+"""Whatever else happens to the process of a bot that ends for one of these, its session has ended well."""
+
+
+@dataclass(frozen=True)
+class Runner:
+    """What all sessions of a runner share."""
+
+    name: str
+    start: Start
+    launches: Launches
+    inbox: Inbox
+    settings: RunnerSettings
+
+
+def conclude(launch: Launch, reason: Reason, message: str, max_attempts: int) -> Launch | Ended | Failed:
+    """What follows the end of an attempt: the next attempt, or the session's end."""
+    if reason in AS_IT_SHOULD:
+        return Ended(session_id=launch.session_id, attempt=launch.attempt, reason=reason)
+    return after(launch, Failure(attempt=launch.attempt, reason=reason, message=message), max_attempts)
+
+
+def pause_s(attempt: int, lived_s: float) -> float:
+    """How long to wait before a dead bot is replaced: not at all, unless it died young."""
+    return 0.0 if lived_s >= SHORT_LIFE_S else min(0.25 * 2 ** (attempt - 1), 5.0)
+
+
+class LiveSession:
+    """A claimed launch and the process that has it."""
+
+    def __init__(self, runner: Runner, claim: Claim, process: SessionProcess, *, renewed_at: float) -> None:
+        self.claim = claim
+        self.running = False
+        """The bot is in its room."""
+        self._runner = runner
+        self._settings = runner.settings
+        self._launch = claim.launch
+        self._process = process
+        self._renewed_at = renewed_at
+        self._lost = False
+        self._settled = False
+        self._waits_for_client = claim.launch.transport == "webrtc"
+        self._ordered: Reason | None = None
+        self._over: Over | None = None
+        self._began = time.monotonic()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._writes: asyncio.Queue[Callable[[], Awaitable[object]] | None] = asyncio.Queue()
+
+    async def run(self) -> bool:
+        """See the session through. False: it goes on elsewhere, in another attempt."""
+        structlog.contextvars.bind_contextvars(session_id=self._launch.session_id, attempt=self._launch.attempt)
+        writer = asyncio.create_task(self._write_in_order())
+        try:
+            self._report(Starting(**self._whose(), runner=self._runner.name, start=self._runner.start))
+            self._writes.put_nowait(self._listen_for_commands)
+            self._process.pipe.send(
+                Begin(
+                    entry=self.claim.entry,
+                    holder=self._runner.name,
+                    launch=self._launch,
+                    renewed_at=self._renewed_at,
+                )
+            )
+            self._set_timer("fence", self._renewed_at + self._settings.fence_s, self._fence)
+            self._set_timer("join", self._began + self._settings.join_timeout_s, self._not_in_room)
+            await self._follow()
+            over = await self._settle()
+            self._writes.put_nowait(None)
+            await writer
+            return over
+        finally:
+            self._stop_timers("fence", "join", "end", "kill")
+            writer.cancel()
+            self._process.kill()
+            await self._process.exited.wait()
+            if not self._settled:
+                self._runner.inbox.close(self._launch.session_id)
+
+    def order(self, reason: Reason) -> None:
+        """Have the bot leave its room for this reason; only the first order counts, and none after its own end."""
+        if self._ordered or self._over:
+            return
+        self._ordered = reason
+        self._stop_timers("join", "end")
+        self._set_timer("kill", time.monotonic() + self._settings.stop_grace_s, self._kill)
+        self._report(Leaving(**self._whose(), reason=reason))
+        # The process gets a little less, so that it can still say how it went.
+        self._process.pipe.send(Stop(reason=reason, grace_s=self._settings.stop_grace_s * 0.8))
+
+    def deliver(self, entry: str, command: AnyCommand) -> None:
+        """Take a command to the bot, or act on it."""
+        if isinstance(command, Leave):
+            self.order(Reason.LEFT)
+            self._reply(entry, command, Reply(command_id=command.command_id, outcome=Outcome.DELIVERED))
+        else:
+            self._process.pipe.send(Do(entry=entry, command=command))
+
+    def renewed(self, at: float) -> None:
+        """The lease was renewed, by a call that was made at this time."""
+        self._renewed_at = at
+        self._set_timer("fence", at + self._settings.fence_s, self._fence)
+        self._process.pipe.send(Renewed(at=at))
+
+    def lose(self) -> None:
+        """The lease is another's: stop the bot now, and write nothing more."""
+        if self._settled or self._lost:
+            return
+        log.warning("lease_lost", session_id=self._launch.session_id, attempt=self._launch.attempt)
+        self._lost = True
+        self._process.kill()
+
+    async def _follow(self) -> None:
+        """Take what the process says, until it is gone."""
+        while True:
+            match await self._process.pipe.receive():
+                case Entering():
+                    self._set_timer("join", time.monotonic() + ENTERED_WITHIN_S, self._arrived)
+                case InRoom():
+                    self._arrived()
+                case Offered():
+                    self._waits_for_client = False
+                    self._set_timer("join", time.monotonic() + self._settings.join_timeout_s, self._not_in_room)
+                case Done(entry=entry, command=command, reply=reply):
+                    self._reply(entry, command, reply)
+                case Over() as over:
+                    self._over = over
+                    self._stop_timers("join", "end")
+                    self._set_timer("kill", time.monotonic() + self._settings.stop_grace_s, self._kill)
+                case None:
+                    # Without its pipe a process is good for nothing, whatever it still does.
+                    self._process.kill()
+                    await self._process.exited.wait()
+                    return
+                case _:
+                    pass
+
+    def _arrived(self) -> None:
+        if self._ordered or self.running:
+            return
+        now = time.monotonic()
+        self.running = True
+        self._stop_timers("join")
+        self._set_timer("end", now + self._launch.max_duration_s, partial(self.order, Reason.MAX_DURATION))
+        self._report(Running(**self._whose()))
+        log.info("bot_in_room", after_s=round(now - self._began, 3))
+
+    def _not_in_room(self) -> None:
+        self.order(Reason.NO_CLIENT if self._waits_for_client else Reason.JOIN_TIMEOUT)
+
+    def _kill(self) -> None:
+        log.warning("bot_killed", reason=self._ordered, grace_s=self._settings.stop_grace_s)
+        self._process.kill()
+
+    def _fence(self) -> None:
+        """The lease was not renewed for too long: another may have the session soon."""
+        log.warning("fenced", unrenewed_s=round(time.monotonic() - self._renewed_at, 1))
+        self._ordered = self._ordered or Reason.LEASE_LOST
+        self._process.kill()
+
+    def _set_timer(self, name: str, at: float, act: Callable[[], None]) -> None:
+        """Act at a time of the monotonic clock; a later call with the same name moves it."""
+        self._stop_timers(name)
+        self._timers[name] = asyncio.get_running_loop().call_at(at, act)
+
+    def _stop_timers(self, *names: str) -> None:
+        for name in names:
+            if timer := self._timers.pop(name, None):
+                timer.cancel()
+
+    async def _settle(self) -> bool:
+        self._stop_timers("fence", "join", "end", "kill")
+        if self._lost:
+            return False
+        reason, message = self._verdict()
+        following = conclude(self._launch, reason, message, self._settings.max_attempts)
+        log.info("attempt_over", reason=reason, message=message, next=type(following).__name__.lower())
+        if isinstance(following, Launch) and reason not in {Reason.RUNNER_STOPPED, Reason.LEASE_LOST}:
+            await asyncio.sleep(pause_s(self._launch.attempt, time.monotonic() - self._began))
+        self._writes.put_nowait(partial(self._write_settlement, following))
+        return not isinstance(following, Launch)
+
+    def _verdict(self) -> tuple[Reason, str]:
+        if self._ordered:
+            within_s = self._settings.join_timeout_s
+            told = {
+                Reason.JOIN_TIMEOUT: f"the bot was not in its room within {within_s:g} s",
+                Reason.NO_CLIENT: f"no WebRTC client made an offer within {within_s:g} s",
+                Reason.LEASE_LOST: "the runner could not renew its lease",
+            }
+            return self._ordered, told.get(self._ordered, "")
+        if self._over:
+            return self._over.reason, self._over.message
+        return Reason.BOT_DIED, f"the bot's process {self._process.exit}"
+
+    async def _write_settlement(self, following: Launch | Ended | Failed) -> None:
+        self._settled = True
+        # Before the next attempt can be claimed, perhaps by this very runner.
+        self._runner.inbox.close(self._launch.session_id)
+        if not await self._runner.launches.settle(self.claim, self._runner.name, following):
+            log.warning("lease_lost", while_settling=True)
+
+    async def _listen_for_commands(self) -> None:
+        for entry, command in await self._runner.inbox.open(self._launch.session_id):
+            self.deliver(entry, command)
+
+    def _report(self, event: AnyEvent) -> None:
+        async def write() -> None:
+            if not await self._runner.launches.report(self.claim.entry, self._runner.name, event):
+                self.lose()
+
+        self._writes.put_nowait(write)
+
+    def _reply(self, entry: str, command: AnyCommand, reply: Reply) -> None:
+        session_id = self._launch.session_id
+        self._writes.put_nowait(partial(self._runner.inbox.reply, session_id, entry, command, reply))
+
+    async def _write_in_order(self) -> None:
+        """Write until there is no more. What comes too late changes nothing: the scripts check the lease."""
+        while write := await self._writes.get():
+            for tries in count():
+                try:
+                    if not self._lost:
+                        await write()
+                    break
+                except Unavailable:
+                    await asyncio.sleep(backoff_s(tries))
+
+    def _whose(self) -> dict[str, Any]:
+        return {"session_id": self._launch.session_id, "attempt": self._launch.attempt}

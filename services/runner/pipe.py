@@ -1,0 +1,138 @@
+"""What a supervisor and a session process say to each other, over the socket pair that is the process's lifeline.
+
+| message    | from       | causes                                                                  |
+|------------|------------|-------------------------------------------------------------------------|
+| `Ready`    | process    | the slot counts as warm                                                 |
+| `Begin`    | supervisor | the bot's function is called                                            |
+| `Entering` | process    | the session is `running` soon, even if the bot blocks its event loop    |
+| `InRoom`   | process    | the session is `running`                                                |
+| `Do`       | supervisor | a command becomes frames                                                |
+| `Done`     | process    | the command is acknowledged, its sender told                            |
+| `Renewed`  | supervisor | the fence moves on                                                      |
+| `Stop`     | supervisor | the bot leaves its room; the process is killed if that takes too long   |
+| `Over`     | process    | the session ends, or goes to its next attempt; the process exits        |
+
+Times are readings of the monotonic clock, which the two processes share. End of file says that the other side is gone.
+"""
+
+import asyncio
+import socket
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from shared.contract import AnyCommand, Launch, Reason, Reply
+
+LONGEST_MESSAGE = 16 * 1024 * 1024
+
+M = TypeVar("M")
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True, tag=str.lower):
+    pass
+
+
+class Ready(_Message, frozen=True, kw_only=True):
+    """The process has forked, imported and loaded, and waits for a launch."""
+
+    pid: int
+    warm_up_s: float
+
+
+class Begin(_Message, frozen=True, kw_only=True):
+    """Here is a launch; the lease on it was renewed at `renewed_at`."""
+
+    entry: str
+    holder: str
+    launch: Launch
+    renewed_at: float
+
+
+class Entering(_Message, frozen=True, kw_only=True):
+    """The bot's function is about to be called, and that is all that will tell that the bot is there."""
+
+
+class InRoom(_Message, frozen=True, kw_only=True):
+    """The bot is where it should be."""
+
+
+class Offered(_Message, frozen=True, kw_only=True):
+    """A WebRTC client has made its offer: from now on it is on the bot to be in the room in time."""
+
+
+class Do(_Message, frozen=True, kw_only=True):
+    """A command, under the entry id by which it is acknowledged."""
+
+    entry: str
+    command: AnyCommand
+
+
+class Done(_Message, frozen=True, kw_only=True):
+    """What became of a command."""
+
+    entry: str
+    command: AnyCommand
+    reply: Reply
+
+
+class Renewed(_Message, frozen=True, kw_only=True):
+    """The lease was renewed at this time."""
+
+    at: float
+
+
+class Stop(_Message, frozen=True, kw_only=True):
+    """Leave the room. Whoever is not gone after `grace_s` is killed."""
+
+    reason: Reason
+    grace_s: float
+
+
+class Over(_Message, frozen=True, kw_only=True):
+    """The bot's function has come to its end. Nothing follows but the end of the process."""
+
+    reason: Reason
+    message: str = ""
+
+
+ToProcess = Begin | Do | Renewed | Stop
+ToSupervisor = Ready | Entering | InRoom | Offered | Done | Over
+
+
+class Pipe(Generic[M]):
+    """One end of the pair: JSON lines."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, receives: Any) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._decoder: msgspec.json.Decoder[M] = msgspec.json.Decoder(receives)
+
+    async def receive(self) -> M | None:
+        """The next message, or None when the other side is gone. Safe to cancel."""
+        try:
+            line = await self._reader.readline()
+        except (ConnectionError, ValueError):
+            return None
+        return self._decoder.decode(line) if line.endswith(b"\n") else None
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Send; to a side that is gone, in vain."""
+        if not self._writer.is_closing():
+            self._writer.write(msgspec.json.encode(message) + b"\n")
+
+    def close(self) -> None:
+        """Close this end at once; a process at the other that waits for a launch exits."""
+        self._writer.close()
+
+    async def hang_up(self) -> None:
+        """Close this end, after all that was sent has left this process."""
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+
+async def open_pipe(end: socket.socket, receives: Any) -> Pipe[Any]:
+    """Speak over one end of a socket pair."""
+    reader, writer = await asyncio.open_connection(sock=end, limit=LONGEST_MESSAGE)
+    return Pipe(reader, writer, receives)

@@ -1,0 +1,88 @@
+"""The pipelines of this process's bot, as Pipecat's setup hook shows them: commands become frames, frames news."""
+
+import asyncio
+
+from pipecat.frames.frames import (
+    BotConnectedFrame,
+    ClientConnectedFrame,
+    ErrorFrame,
+    Frame,
+    InterruptionWorkerFrame,
+    LLMMessagesAppendFrame,
+    TTSSpeakFrame,
+)
+from pipecat.observers.base_observer import BaseObserver, FramePushed
+from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.base_input import BaseInputTransport
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.workers.runner import WorkerRunner
+
+from shared.contract import Message, Outcome, Say
+
+
+class Seen:
+    """What the hook has seen so far. A process runs one session, so there is one of these."""
+
+    def __init__(self) -> None:
+        self.in_room = asyncio.Event()
+        """The transport said that the bot is connected, or a client with it."""
+        self.join_error: asyncio.Queue[str] = asyncio.Queue()
+        """What a transport complained about before the bot was in its room."""
+        self._runners: list[WorkerRunner] = []
+        self._workers: list[PipelineWorker] = []
+
+    def add_runner(self, runner: WorkerRunner) -> None:
+        """Remember a runner, to cancel it when the bot has to leave."""
+        self._runners.append(runner)
+
+    def add_worker(self, worker: PipelineWorker) -> None:
+        """Watch a pipeline. The first without a parent is the one that commands go to."""
+        self._workers.append(worker)
+        worker.add_observer(_Arrival(self))
+
+    async def leave(self, reason: str) -> bool:
+        """Cancel whatever runs, so that transports leave their rooms. False: there is nothing to cancel."""
+        for runner in self._runners:
+            await runner.cancel(reason)
+        if not self._runners:
+            for worker in self._workers:
+                await worker.cancel(reason=reason)
+        return bool(self._runners or self._workers)
+
+    async def deliver(self, command: Say | Message) -> Outcome:
+        """Queue a command's frames into the bot's main pipeline."""
+        worker = next((worker for worker in self._workers if worker.parent is None), None)
+        if worker is None:
+            return Outcome.UNHANDLED
+        if isinstance(command, Message) and command.mode == "immediate":
+            await worker.queue_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
+        await worker.queue_frame(_frame(command))
+        return Outcome.DELIVERED
+
+
+class _Arrival(BaseObserver):
+    """Waits for the frame that says that the bot is in its room, or the error that says that it will not be."""
+
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(observe_every_push=False)
+        self._seen = seen
+
+    async def on_push_frame(self, data: FramePushed) -> None:
+        match data.frame:
+            case BotConnectedFrame() | ClientConnectedFrame():
+                self._seen.in_room.set()
+            case ErrorFrame(processor=BaseInputTransport() | BaseOutputTransport()) as frame:
+                if not self._seen.in_room.is_set():
+                    self._seen.join_error.put_nowait(frame.error)
+
+
+def _frame(command: Say | Message) -> Frame:
+    if isinstance(command, Say):
+        return TTSSpeakFrame(text=command.text)
+    content = f"{command.sender_name}: {command.text}"
+    return LLMMessagesAppendFrame(messages=[{"role": "user", "content": content}], run_llm=command.mode == "immediate")
+
+
+seen = Seen()
+"""This process's. It is empty until the bot has made a pipeline."""

@@ -1,0 +1,305 @@
+"""The process of one session: forked warm, given one launch, thrown away.
+
+It lives on its pipe. When its supervisor is gone, or the lease was not renewed up to the fence, the bot leaves its room
+and the session is handed back, as the process's last act. If the bot does not even let the event loop turn, the kernel
+ends the process before anyone else may have the lease.
+"""
+
+import asyncio
+import gc
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Coroutine
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import structlog
+from pipecat.runner.types import DailyRunnerArguments, RunnerArguments, SmallWebRTCRunnerArguments
+
+from services.runner import bot_logs
+from services.runner.bot_source import BotImportError, explain, load
+from services.runner.handing_back import hand_back
+from services.runner.pipe import (
+    Begin,
+    Do,
+    Done,
+    Entering,
+    InRoom,
+    Offered,
+    Over,
+    Pipe,
+    Ready,
+    Renewed,
+    Stop,
+    ToProcess,
+    open_pipe,
+)
+from services.runner.settings import RunnerSettings
+from shared.contract import AnyCommand, Candidates, Failure, Message, Offer, Outcome, Reason, Reply, Say
+
+if TYPE_CHECKING:
+    from services.runner.pipelines import Seen
+    from services.runner.webrtc import Signalling
+
+log = structlog.get_logger()
+
+PIPELINES = "pipecat.pipeline.worker"
+"""A bot that has imported this speaks through a pipeline, whose frames say when it is in its room."""
+ARRIVES_DESPITE_ERROR_S = 1.0
+"""A transport may complain of something lesser just before it says that it is connected."""
+
+Bot = ModuleType | BotImportError
+
+
+def main(end: socket.socket, bot: Bot | None, settings: RunnerSettings) -> NoReturn:
+    """Be a session process, from the fork to the exit. Without a bot, import it first."""
+    started = time.monotonic()
+    os.setsid()
+    gc.enable()
+    _reseed()
+    asyncio.run(_serve(end, bot or _load(settings), settings, started))
+    _exit(0)
+
+
+async def _serve(end: socket.socket, bot: Bot, settings: RunnerSettings, started: float) -> None:
+    pipe: Pipe[ToProcess] = await open_pipe(end, ToProcess)
+    pipe.send(Ready(pid=os.getpid(), warm_up_s=time.monotonic() - started))
+    begin = await pipe.receive()
+    if isinstance(begin, Begin):
+        await Session(pipe, begin, bot, settings).run()
+
+
+def _load(settings: RunnerSettings) -> Bot:
+    try:
+        return load(settings.bot)
+    except BotImportError as error:
+        return error
+
+
+def _reseed() -> None:
+    """Processes of one mould share no random numbers; Python sees to its own generator at the fork."""
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(random.SystemRandom().getrandbits(32))
+
+
+class Session:
+    """The one session of this process."""
+
+    def __init__(self, pipe: Pipe[ToProcess], begin: Begin, bot: Bot, settings: RunnerSettings) -> None:
+        self._pipe = pipe
+        self._begin = begin
+        self._launch = begin.launch
+        self._bot = bot
+        self._settings = settings
+        self._renewed_at = begin.renewed_at
+        self._in_room = asyncio.Event()
+        self._signals: asyncio.Queue[Do] = asyncio.Queue()
+        self._commands: asyncio.Queue[Do] = asyncio.Queue()
+        self._signalling = _signalling() if begin.launch.transport == "webrtc" else None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> None:
+        """From the launch to its end, whoever brings it about."""
+        bot_logs.setup(self._launch, self._settings.log_level)
+        self._arm_kernel()
+        bot = self._start(self._call_bot())
+        orders = self._start(self._listen())
+        refused = self._start(self._wait_for_join_error())
+        self._start(self._wait_for_arrival())
+        self._start(self._handle(self._signals, self._signal))
+        self._start(self._handle(self._commands, self._command))
+        await asyncio.wait({bot, orders, refused}, return_when=asyncio.FIRST_COMPLETED)
+
+        if bot.done():
+            over = bot.result()
+        elif orders.done():
+            over = await self._obey(orders.result(), bot)
+        else:
+            await self._leave(bot, Reason.JOIN_FAILED, self._settings.stop_grace_s)
+            over = Over(reason=Reason.JOIN_FAILED, message=refused.result())
+        self._pipe.send(over)
+        await self._pipe.hang_up()
+        # Not the interpreter's way out: it would wait for whatever threads and tasks the bot has left behind.
+        _exit(0)
+
+    def _start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        return task
+
+    async def _call_bot(self) -> Over:
+        if isinstance(self._bot, BotImportError):
+            return Over(reason=Reason.BOT_IMPORT_ERROR, message=str(self._bot))
+        arguments = await self._arguments()
+        if self._launch.transport == "none" or PIPELINES not in sys.modules:
+            self._pipe.send(Entering())
+            asyncio.get_running_loop().call_soon(self._arrive)
+        try:
+            await self._bot.bot(arguments)
+        except Exception as error:
+            log.exception("bot_raised")
+            return Over(reason=Reason.BOT_ERROR, message=bot_logs.without_token(explain(error), self._launch))
+        return Over(reason=Reason.COMPLETED)
+
+    async def _arguments(self) -> RunnerArguments:
+        """Pipecat's own arguments for the launch's transport; for WebRTC there are some once a client has come."""
+        launch = self._launch
+        match launch.transport:
+            case "daily":
+                return DailyRunnerArguments(
+                    room_url=launch.room_url, token=launch.token, body=self._body(), session_id=launch.session_id
+                )
+            case "webrtc" if self._signalling is not None:
+                connection, request_data = await self._signalling.offered()
+                self._pipe.send(Offered())
+                body = request_data if request_data is not None else self._body()
+                return SmallWebRTCRunnerArguments(webrtc_connection=connection, body=body, session_id=launch.session_id)
+            case _:
+                return RunnerArguments(body=self._body(), session_id=launch.session_id)
+
+    def _body(self) -> Any:
+        """The launch's body; an object tells in `pipefleet` which session and attempt this is."""
+        body = {} if self._launch.body is None else self._launch.body
+        if not isinstance(body, dict):
+            return body
+        last = self._launch.failures[-1] if self._launch.failures else None
+        about = {
+            "session_id": self._launch.session_id,
+            "attempt": self._launch.attempt,
+            "labels": self._launch.labels,
+            "previous_reason": last.reason.value if last else None,
+        }
+        return {**body, "pipefleet": about}
+
+    def _arrive(self) -> None:
+        if not self._in_room.is_set():
+            self._in_room.set()
+            self._pipe.send(InRoom())
+
+    async def _wait_for_arrival(self) -> None:
+        if seen := _seen():
+            await seen.in_room.wait()
+            self._arrive()
+
+    async def _wait_for_join_error(self) -> str:
+        """Give what kept the bot out of its room; for ever wait if nothing did."""
+        seen = _seen()
+        while seen is not None and self._launch.transport == "daily":
+            message = await seen.join_error.get()
+            try:
+                async with asyncio.timeout(ARRIVES_DESPITE_ERROR_S):
+                    await self._in_room.wait()
+            except TimeoutError:
+                return bot_logs.without_token(message, self._launch)
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await never
+
+    async def _listen(self) -> Stop | Failure:
+        """Take the supervisor's messages until one says to stop, or none says to go on."""
+        while True:
+            try:
+                async with asyncio.timeout_at(self._fence()):
+                    message = await self._pipe.receive()
+            except TimeoutError:
+                return self._failure(Reason.LEASE_LOST, "its lease was not renewed")
+            match message:
+                case Do(command=Offer() | Candidates()):
+                    self._signals.put_nowait(message)
+                case Do():
+                    self._commands.put_nowait(message)
+                case Renewed(at=at):
+                    self._renewed_at = at
+                    self._arm_kernel()
+                case Stop():
+                    return message
+                case None:
+                    return self._failure(Reason.RUNNER_LOST, "its runner's supervisor is gone")
+                case _:
+                    pass
+
+    def _failure(self, reason: Reason, message: str) -> Failure:
+        return Failure(attempt=self._launch.attempt, reason=reason, message=message)
+
+    def _fence(self) -> float:
+        return self._renewed_at + self._settings.fence_s
+
+    def _arm_kernel(self) -> None:
+        """Let SIGALRM end a process whose loop does not turn, between the fence and the end of the lease."""
+        left_s = self._fence() + self._leave_within_s() * 1.5 - time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, max(left_s, 0.001))
+
+    def _leave_within_s(self) -> float:
+        return (self._settings.lease_s - self._settings.fence_s) / 2
+
+    async def _obey(self, order: Stop | Failure, bot: asyncio.Task[Over]) -> Over:
+        if isinstance(order, Stop):
+            await self._leave(bot, order.reason, order.grace_s)
+            return Over(reason=order.reason)
+        log.warning("supervisor_lost", reason=order.reason)
+        await self._leave(bot, order.reason, self._leave_within_s())
+        if bot.done():
+            await hand_back(self._begin, order, self._settings)
+        return _exit(1)
+
+    async def _leave(self, bot: asyncio.Task[Over], reason: Reason, within_s: float) -> None:
+        """Have the pipelines leave their rooms; a bot that has none, or is not done by half of the time, is cancelled.
+
+        A bot that is not done even then is left to whoever kills this process.
+        """
+        seen = _seen()
+        if seen is not None and await seen.leave(reason):
+            await asyncio.wait({bot}, timeout=within_s / 2)
+        if not bot.done():
+            bot.cancel()
+            await asyncio.wait({bot}, timeout=within_s / 2)
+
+    async def _handle(self, queue: asyncio.Queue[Do], handler: Any) -> None:
+        while True:
+            do = await queue.get()
+            try:
+                reply = await handler(do.command)
+            except Exception as error:
+                log.exception("command_failed", command=type(do.command).__name__)
+                reply = _reply(do.command, Outcome.FAILED, explain(error))
+            self._pipe.send(Done(entry=do.entry, command=do.command, reply=reply))
+
+    async def _signal(self, command: Offer | Candidates) -> Reply:
+        if self._signalling is None:
+            return _reply(command, Outcome.FAILED, f"the session's transport is {self._launch.transport}, not webrtc")
+        if isinstance(command, Offer):
+            return await self._signalling.offer(command)
+        return await self._signalling.candidates(command)
+
+    async def _command(self, command: Say | Message) -> Reply:
+        await self._in_room.wait()
+        seen = _seen()
+        return _reply(command, await seen.deliver(command) if seen else Outcome.UNHANDLED)
+
+
+def _signalling() -> "Signalling":
+    from services.runner.webrtc import Signalling  # noqa: PLC0415 - who has no WebRTC does not pay for it
+
+    return Signalling()
+
+
+def _seen() -> "Seen | None":
+    """What Pipecat's hook has seen, if this bot has anything to do with pipelines."""
+    if PIPELINES not in sys.modules:
+        return None
+    from services.runner.pipelines import seen  # noqa: PLC0415 - who has no pipeline does not pay for it
+
+    return seen
+
+
+def _reply(command: AnyCommand, outcome: Outcome, message: str = "") -> Reply:
+    return Reply(command_id=command.command_id, outcome=outcome, message=message)
+
+
+def _exit(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,216 @@
+"""The runner: claims launches into its slots, keeps their leases, and gives account of itself.
+
+Small on purpose, and without Pipecat: bots run in processes of their own.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from itertools import count
+from typing import Any, Literal, TypeVar
+
+import structlog
+
+from services.runner.forks import SessionProcess
+from services.runner.live_session import LiveSession, Runner
+from services.runner.slots import Slots
+from shared.claims import Claims
+from shared.contract import PRESENCE_EVERY_S, Presence, Reason
+from shared.errors import Unavailable
+from shared.launches import Claim, EntryId
+from shared.lifecycle import Shutdown
+from shared.presence import announce
+from shared.redis_connection import Redis, backoff_s
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+VERSION = "0.1.0"
+"""What presence says; the three services are released together."""
+SOON_S = 0.1
+"""Changes within this time are announced together."""
+COLD_WAIT_S = 1.0
+"""How long a runner that was started for one launch waits for one to be there."""
+HAND_BACK_WITHIN_S = 5.0
+"""How long, beyond the stop grace, handing sessions back may take; then their leases are left to go stale."""
+
+
+class Supervisor:
+    """All of one runner's sessions."""
+
+    def __init__(self, runner: Runner, redis: Redis, claims: Claims, slots: Slots) -> None:
+        self._runner = runner
+        self._settings = runner.settings
+        self._redis = redis
+        self._claims = claims
+        self._slots = slots
+        self._sessions: dict[EntryId, LiveSession] = {}
+        self._tasks: set[asyncio.Task[bool]] = set()
+        self._state: Literal["ready", "draining", "gone"] = "ready"
+        self._redis_answers = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether this runner can do its work: Redis answers, and each slot is warm or at work."""
+        return self._redis_answers and self._slots.free + len(self._sessions) >= self._slots.count
+
+    async def stand_by(self, shutdown: Shutdown) -> None:
+        """Serve any launch until asked to stop; then finish what runs, or hand it back when that is insisted on."""
+        await self._work(shutdown, self._claim_all())
+
+    async def serve_one(self, shutdown: Shutdown, first_claim: Callable[[], Awaitable[Claim | None]]) -> None:
+        """Serve one session to its end: the first claim, and the next attempts of it while nobody else has them."""
+        await self._work(shutdown, self._serve_until_over(first_claim))
+
+    async def next_waiting(self) -> Claim | None:
+        """The oldest launch that waits, or None when there is none."""
+        return await self._answered(partial(self._claims.next, COLD_WAIT_S))
+
+    async def _work(self, shutdown: Shutdown, work: Coroutine[Any, Any, None]) -> None:
+        async with self._slots.kept_warm(), self._chores():
+            working = asyncio.create_task(work)
+            asked = asyncio.create_task(shutdown.asked.wait())
+            await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
+            await self._drain(shutdown, working)
+
+    @asynccontextmanager
+    async def _chores(self) -> AsyncIterator[None]:
+        chores = [asyncio.create_task(chore()) for chore in (self._renew, self._take_commands, self._tell)]
+        try:
+            yield
+        finally:
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
+            self._state = "gone"
+            with suppress(Unavailable):
+                await announce(self._redis, self._presence())
+
+    async def _claim_all(self) -> None:
+        while await self._slots.warm():
+            if claim := await self._answered(self._claims.next):
+                self._begin(claim, await self._slots.take())
+
+    async def _serve_until_over(self, first_claim: Callable[[], Awaitable[Claim | None]]) -> None:
+        next_claim = first_claim
+        while await self._slots.warm():
+            claim = await next_claim()
+            if claim is None or await self._begin(claim, await self._slots.take()):
+                return
+            next_claim = self.next_waiting
+
+    def _begin(self, claim: Claim, process: SessionProcess) -> asyncio.Task[bool]:
+        session = LiveSession(self._runner, claim, process, renewed_at=time.monotonic())
+        self._sessions[claim.entry] = session
+        task = asyncio.create_task(session.run(), name=f"session {claim.launch.session_id}")
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._ended, claim))
+        self._slots.changed.set()
+        return task
+
+    def _ended(self, claim: Claim, task: asyncio.Task[bool]) -> None:
+        self._tasks.discard(task)
+        self._sessions.pop(claim.entry, None)
+        self._claims.done(claim)
+        self._slots.changed.set()
+        if not task.cancelled() and (error := task.exception()):
+            log.error("session_broke", session_id=claim.launch.session_id, exc_info=error)
+
+    async def _drain(self, shutdown: Shutdown, working: asyncio.Task[None]) -> None:
+        """Claim nothing more; let what runs go on to its end, to the end of the grace, or until it is insisted."""
+        if self._tasks:
+            log.info("draining", sessions=len(self._tasks), grace_s=self._settings.drain_grace_s)
+        self._state = "draining"
+        self._slots.close()
+        with suppress(Unavailable):
+            await self._claims.stop()
+        ended = asyncio.create_task(self._all_ended(working))
+        insisted = asyncio.create_task(shutdown.insisted.wait())
+        await asyncio.wait({ended, insisted}, timeout=self._settings.drain_grace_s, return_when=asyncio.FIRST_COMPLETED)
+        insisted.cancel()
+        for session in self._sessions.values():
+            session.order(Reason.RUNNER_STOPPED)
+        await asyncio.wait({ended}, timeout=self._settings.stop_grace_s + HAND_BACK_WITHIN_S)
+        for task in (ended, working, *self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(asyncio.CancelledError):
+            await working
+
+    async def _all_ended(self, working: asyncio.Task[None]) -> None:
+        await asyncio.wait({working})
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _renew(self) -> None:
+        """Keep the leases young, all in one call. Each session watches by itself that this works in time."""
+        while True:
+            await asyncio.sleep(self._settings.renew_every_s)
+            sessions = dict(self._sessions)
+            at = time.monotonic()
+            if not sessions:
+                continue
+            try:
+                lost = await self._runner.launches.renew(self._runner.name, list(sessions))
+            except Unavailable as error:
+                log.warning("leases_not_renewed", sessions=len(sessions), error=str(error))
+                continue
+            for entry, session in sessions.items():
+                if entry in lost:
+                    session.lose()
+                else:
+                    session.renewed(at)
+
+    async def _take_commands(self) -> None:
+        while True:
+            for session_id, entry, command in await self._answered(self._runner.inbox.read) or ():
+                for session in self._sessions.values():
+                    if session.claim.launch.session_id == session_id:
+                        session.deliver(entry, command)
+
+    async def _tell(self) -> None:
+        while True:
+            self._slots.changed.clear()
+            await self._answered(partial(announce, self._redis, self._presence()))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PRESENCE_EVERY_S):
+                    await self._slots.changed.wait()
+                    await asyncio.sleep(SOON_S)
+
+    def _presence(self) -> Presence:
+        warm = self._slots.free or self._sessions
+        return Presence(
+            runner=self._runner.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            start=self._runner.start,
+            version=VERSION,
+            state="starting" if self._state == "ready" and not warm else self._state,
+            slots=self._slots.count,
+            busy=len(self._sessions),
+            free=self._slots.free,
+            running=sum(session.running for session in self._sessions.values()),
+        )
+
+    async def _answered(self, call: Callable[[], Awaitable[T]]) -> T | None:
+        """Call until Redis answers; None if it has not when the runner is to stop."""
+        for tries in count():
+            try:
+                answer = await call()
+            except Unavailable as error:
+                if self._redis_answers:
+                    log.warning("redis_away", error=str(error))
+                self._redis_answers = False
+                if self._state != "ready":
+                    return None
+                await asyncio.sleep(backoff_s(tries))
+            else:
+                self._redis_answers = True
+                return answer
+        return None

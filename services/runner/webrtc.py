@@ -1,0 +1,60 @@
+"""The bot's end of a WebRTC connection: signalling arrives as commands, the answer leaves as a reply."""
+
+import asyncio
+from typing import Any
+
+from aiortc import RTCIceCandidate
+from aiortc.sdp import candidate_from_sdp
+from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
+
+from shared.contract import Candidates, IceCandidate, Offer, Outcome, Reply
+
+
+class Signalling:
+    """One client's connection: the first offer makes it, later ones of the same client renew it."""
+
+    def __init__(self) -> None:
+        self._connection: SmallWebRTCConnection | None = None
+        self._offered: asyncio.Future[tuple[SmallWebRTCConnection, Any]] = asyncio.get_running_loop().create_future()
+
+    async def offered(self) -> tuple[SmallWebRTCConnection, Any]:
+        """Wait for the first offer: its connection, answered but not yet connected, and its request data."""
+        return await self._offered
+
+    async def offer(self, offer: Offer) -> Reply:
+        """Answer an offer; a second client is refused, for a session has one."""
+        if self._connection is None:
+            connection = self._connection = SmallWebRTCConnection()
+            await connection.initialize(offer.sdp, offer.sdp_type)
+            self._offered.set_result((connection, offer.request_data))
+        elif offer.pc_id == self._connection.pc_id:
+            connection = self._connection
+            await connection.renegotiate(offer.sdp, offer.sdp_type, offer.restart_pc)
+        else:
+            return _refused(offer, "this session has a WebRTC client already; start another session")
+        return Reply(command_id=offer.command_id, outcome=Outcome.DELIVERED, result=connection.get_answer())  # type: ignore[no-untyped-call]
+
+    async def candidates(self, command: Candidates) -> Reply:
+        """Add a client's candidates; an empty one says that there are no more (RFC 8840)."""
+        if self._connection is None or self._connection.pc_id != command.pc_id:
+            return _refused(command, f"there is no connection {command.pc_id}; send an offer first")
+        try:
+            candidates = [_parse(one) for one in command.candidates]
+        except (AssertionError, ValueError):
+            return _refused(command, "candidates: not what browsers call a candidate")
+        for candidate in candidates:
+            await self._connection.add_ice_candidate(candidate)  # type: ignore[no-untyped-call]
+        return Reply(command_id=command.command_id, outcome=Outcome.DELIVERED)
+
+
+def _parse(one: IceCandidate) -> RTCIceCandidate | None:
+    if not one.candidate:
+        return None
+    candidate = candidate_from_sdp(one.candidate.removeprefix("candidate:"))
+    candidate.sdpMid = one.sdp_mid
+    candidate.sdpMLineIndex = one.sdp_m_line_index
+    return candidate
+
+
+def _refused(command: Offer | Candidates, message: str) -> Reply:
+    return Reply(command_id=command.command_id, outcome=Outcome.FAILED, message=message)

@@ -1,0 +1,149 @@
+"""The mould of session processes: it imports Pipecat and the bot once, and forks.
+
+It runs no thread, for a fork copies only the thread that forks. A bot that starts threads or opens connections when it
+is imported and warmed up is imported by each session process instead, after the fork.
+
+The supervisor starts it with one end of a SEQPACKET socket pair. It says `Moulded` once; then each message that it gets
+carries one end of a new process's pipe. A forked process is given to the supervisor: its immediate parent exits, and
+the supervisor is the reaper of orphans. So the zygote may die without harm to any session.
+"""
+
+import gc
+import importlib
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from types import ModuleType
+
+import msgspec
+
+from services.runner import session_process
+from services.runner.bot_source import BotImportError, load
+from services.runner.settings import RunnerSettings
+from shared import logs, settings
+
+PIPELINE_MODULES = (
+    "pipecat.runner.utils",
+    "pipecat.transports.daily.transport",
+    "pipecat.transports.smallwebrtc.transport",
+    "services.runner.pipelines",
+    "services.runner.webrtc",
+)
+"""What a bot with a pipeline imports when it is called, if it has not before; shared by all when imported here."""
+IMPORT_LATE = "import-late"
+IMPORT_LATE_WITH_PIPELINES = "import-late-with-pipelines"
+
+
+class Moulded(msgspec.Struct, frozen=True, kw_only=True):
+    """Zygote to supervisor: forks can be had. `late` says why the bot is imported after the fork, if it is."""
+
+    import_s: float
+    error: str = ""
+    late: str = ""
+
+
+def main(control: socket.socket, mode: str, late: str) -> None:
+    """Mould, then fork until the supervisor hangs up."""
+    configuration = settings.load(RunnerSettings)
+    logs.setup("bot", level=configuration.log_level, form=configuration.log_format)
+    started = time.monotonic()
+    bot: session_process.Bot | None = None
+    if not mode:
+        bot = _load(configuration.bot, control)
+    if mode == IMPORT_LATE_WITH_PIPELINES or session_process.PIPELINES in sys.modules:
+        _import_for_pipelines()
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    moulded = Moulded(
+        import_s=time.monotonic() - started, late=late, error=str(bot) if isinstance(bot, BotImportError) else ""
+    )
+    control.send(msgspec.json.encode(moulded))
+    _fork_on_request(control, bot, configuration)
+
+
+def _load(name: str, control: socket.socket) -> session_process.Bot:
+    """Import the bot, or start anew without it if it does what a mould must not do."""
+    before = _sockets()
+    started = time.monotonic()
+    try:
+        bot: ModuleType | BotImportError = load(name)
+    except BotImportError as error:
+        traceback.print_exception(error.__cause__ or error)
+        bot = error
+    found = unforkable(threading.active_count() - 1, _native_threads(), _sockets() - before)
+    if found:
+        mode = IMPORT_LATE_WITH_PIPELINES if session_process.PIPELINES in sys.modules else IMPORT_LATE
+        found = f"its import {found}, and takes {time.monotonic() - started:.2f} s for each session process"
+        os.set_inheritable(control.fileno(), True)
+        os.execv(sys.executable, [sys.executable, "-m", __spec__.name, str(control.fileno()), mode, found])  # noqa: S606
+    return bot
+
+
+def unforkable(threads: int, native_threads: int, sockets: int) -> str:
+    """What of an import does not survive a fork, in words; empty if all does. Python's threads are native ones too."""
+    found = []
+    if threads:
+        found.append(f"starts {threads} thread(s)")
+    elif native_threads:
+        found.append(f"starts {native_threads} native thread(s)")
+    if sockets > 0:
+        found.append(f"opens {sockets} connection(s)")
+    return " and ".join(found)
+
+
+def _native_threads() -> int:
+    return len(os.listdir("/proc/self/task")) - 1
+
+
+def _sockets() -> int:
+    count = 0
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            count += os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
+        except FileNotFoundError:
+            continue  # the one that the listing itself had open
+    return count
+
+
+def _import_for_pipelines() -> None:
+    for name in PIPELINE_MODULES:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            print(f"{name} is not available to bots: {error}", file=sys.stderr)  # noqa: T201
+
+
+def _fork_on_request(control: socket.socket, bot: session_process.Bot | None, configuration: RunnerSettings) -> None:
+    while True:
+        message, fds, _, _ = socket.recv_fds(control, 64, 1)
+        if not message:
+            return
+        intermediate = os.fork()
+        if not intermediate:
+            if os.fork():
+                os._exit(0)
+            control.close()
+            _become_session(socket.socket(fileno=fds[0]), bot, configuration)
+        os.close(fds[0])
+        os.waitpid(intermediate, 0)
+
+
+def _become_session(end: socket.socket, bot: session_process.Bot | None, configuration: RunnerSettings) -> None:
+    code = 70
+    try:
+        session_process.main(end, bot, configuration)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    except BaseException:  # noqa: BLE001 - nothing may find its way back into the zygote's loop
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])), *(sys.argv[2:] or ("", "")))

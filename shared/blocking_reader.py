@@ -1,0 +1,52 @@
+"""A connection of its own for one blocking group read at a time, which can be called back."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from shared.redis_connection import BLOCK_S, Redis, translated
+from shared.streams import Entries, read_group
+
+
+class BlockingReader:
+    """Reads as one consumer of a group. Cancelling a read could lose what the server has just given; this cannot."""
+
+    def __init__(self, redis: Redis, group: str, consumer: str) -> None:
+        self._redis = redis
+        self._connection = redis.client()
+        self._group = group
+        self._consumer = consumer
+        self._client_id: int | None = None
+        """The server's name for the connection while it may be in a blocking read."""
+
+    async def read(
+        self, streams: Callable[[], Mapping[str, str]], *, count: int = 100, block_s: float = BLOCK_S
+    ) -> list[tuple[str, Entries]]:
+        """As `shared.streams.read_group`; empty too when called back.
+
+        `streams` is asked at the last moment: a change after that is for `call_back` to bring to notice.
+
+        Raises:
+            Unavailable: Redis does not answer. What it may have given is in the consumer's pending list.
+        """
+        with translated():
+            client_id: int = await self._connection.client_id()
+        self._client_id = client_id
+        try:
+            return await read_group(
+                self._connection, self._group, self._consumer, streams(), count=count, block_s=block_s
+            )
+        finally:
+            self._client_id = None
+
+    async def call_back(self) -> None:
+        """End the read that is under way, if one is; it may only be on its way to the server."""
+        client_id = self._client_id
+        while client_id is not None and client_id == self._client_id:
+            with translated():
+                if await self._redis.client_unblock(client_id):
+                    return
+            await asyncio.sleep(0.001)
+
+    async def aclose(self) -> None:
+        """Let go of the connection."""
+        await self._connection.aclose()

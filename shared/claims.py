@@ -1,0 +1,80 @@
+"""Taking launches, one at a time, each in the moment a process is free for it."""
+
+import structlog
+
+from shared.blocking_reader import BlockingReader
+from shared.contract import CLAIMS, LAUNCH
+from shared.errors import BadEntry, Unavailable
+from shared.launches import Claim, EntryId, Launches, decode
+from shared.redis_connection import BLOCK_S, Redis
+from shared.streams import Fields
+
+log = structlog.get_logger()
+
+
+class Claims:
+    """One runner's claims.
+
+    An answer can be lost with its connection, and then the server has given a lease that nobody knows of. After any
+    such failure the next claim begins with a look at what this runner holds. So the client must not repeat a read by
+    itself: connect it without retries.
+    """
+
+    def __init__(self, redis: Redis, holder: str) -> None:
+        self._reader = BlockingReader(redis, CLAIMS, holder)
+        self._launches = Launches(redis)
+        self._holder = holder
+        self._known: set[EntryId] = set()
+        self._certain = True
+        self._stopped = False
+
+    async def next(self, wait_s: float = BLOCK_S) -> Claim | None:
+        """The oldest launch that nobody has, with its lease. None when the time is up, or claiming has been stopped.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        found = await self._find(wait_s)
+        if found is None:
+            return None
+        entry, fields = found
+        try:
+            claim = Claim(entry, decode(fields))
+        except BadEntry as error:
+            log.error("launch_unreadable", entry=entry, error=str(error))  # noqa: TRY400 - the trace says no more
+            await self._launches.discard(entry, fields)
+            return None
+        self._known.add(entry)
+        return claim
+
+    def done(self, claim: Claim) -> None:
+        """This runner has no more to do with the claim."""
+        self._known.discard(claim.entry)
+
+    async def stop(self) -> None:
+        """Claim nothing more; a wait for a launch ends."""
+        self._stopped = True
+        await self._reader.call_back()
+
+    async def aclose(self) -> None:
+        """Let go of the connection."""
+        await self._reader.aclose()
+
+    async def _find(self, wait_s: float) -> tuple[EntryId, Fields] | None:
+        if not self._certain:
+            unknown = [found for found in await self._launches.held(self._holder) if found[0] not in self._known]
+            if unknown:
+                return unknown[0]
+            self._certain = True
+        if self._stopped:
+            return None
+        try:
+            await self._launches.ensure_group(CLAIMS)
+            answer = await self._reader.read(lambda: {LAUNCH: ">"}, count=1, block_s=wait_s)
+        except Unavailable:
+            self._certain = False
+            raise
+        for _, entries in answer:
+            for entry, fields in entries:
+                return EntryId(entry), fields
+        return None

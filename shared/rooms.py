@@ -1,0 +1,94 @@
+"""One room is one room: its canonical URL."""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from urllib.parse import SplitResult, urlsplit
+
+MAX_LENGTH = 2048
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f\\]")
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?")
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_NEEDS_NO_ESCAPE = re.compile(r"[A-Za-z0-9._~-]")
+
+
+class BadRoom(ValueError):  # noqa: N818 - it says what it is
+    """Not a room's URL; the text says why in one sentence, without the URL."""
+
+
+def canonical(url: str) -> str:
+    """The one spelling of a room's URL: no query, no fragment, no default port, no trailing slash, host in lower case.
+
+    Raises:
+        BadRoom: it is no absolute URL with a host, or carries a user's name.
+    """
+    if len(url) > MAX_LENGTH:
+        raise BadRoom(f"must have at most {MAX_LENGTH} characters")
+    if _UNPRINTABLE.search(url):
+        raise BadRoom("must not contain spaces, control characters or backslashes")
+    parts, port = _split(url)
+    if not parts.scheme or not parts.hostname:
+        raise BadRoom("must be an absolute URL, such as https://example.daily.co/room")
+    if parts.username is not None or parts.password is not None:
+        raise BadRoom("must not contain a user name or password")
+    host = _host(parts.hostname)
+    if port is not None and port != DEFAULT_PORTS.get(parts.scheme):
+        host = f"{host}:{port}"
+    return f"{parts.scheme}://{host}{_path(parts.path)}"
+
+
+def daily(url: str, hosts: Iterable[str]) -> str:
+    """The same for a Daily room: https, a room's name, and a host that matches one of the patterns.
+
+    Raises:
+        BadRoom: it is none.
+    """
+    room = canonical(url)
+    parts = urlsplit(room)
+    if parts.scheme != "https":
+        raise BadRoom("must be https for transport daily")
+    host = parts.hostname or ""
+    if not any(fnmatchcase(host, pattern.lower()) for pattern in hosts):
+        raise BadRoom("is on a host that ROOM_HOSTS does not allow")
+    if not parts.path:
+        raise BadRoom("must name a room, not only a host")
+    return room
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    try:
+        parts = urlsplit(url)
+        return parts, parts.port
+    except ValueError:
+        raise BadRoom("must be an absolute URL with a valid host and port") from None
+
+
+def _host(host: str) -> str:
+    if ":" in host:
+        try:
+            return f"[{ipaddress.IPv6Address(host).compressed}]"
+        except ValueError:
+            raise BadRoom("must be an absolute URL with a valid host") from None
+    try:
+        name = host.rstrip(".").encode("idna").decode().lower() if not host.isascii() else host.rstrip(".").lower()
+    except UnicodeError:
+        raise BadRoom("must be an absolute URL with a valid host") from None
+    if not _HOST.fullmatch(name):
+        raise BadRoom("must be an absolute URL with a valid host")
+    return name
+
+
+def _path(path: str) -> str:
+    """Without empty steps, and with `%7e` and `~` spelt alike."""
+    steps = [step for step in _ESCAPE.sub(_unescaped, path).split("/") if step not in {"", "."}]
+    if ".." in steps:
+        raise BadRoom("must not contain steps upwards")
+    return "".join(f"/{step}" for step in steps)
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    character = chr(int(escape[1], 16))
+    return character if _NEEDS_NO_ESCAPE.fullmatch(character) else escape[0].upper()

@@ -1,0 +1,285 @@
+"""A real runner, its zygote and its session processes, without gateway or operator."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import presence
+from shared.contract import LAUNCH, Ended, Failed, Leave, Leaving, Queued, Reason, Running, Starting, commands_key
+from shared.launches import Launches
+from shared.redis_connection import Redis
+from tests.launching import SCRIPTED, Record, offer, records, send
+from tests.processes import Child, Children, session_event, until_gone
+
+BOTS = SCRIPTED.parent
+StartRunner = Callable[..., Child]
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    return tmp_path / "record"
+
+
+@pytest.fixture
+def start(children: Children, record: Path) -> StartRunner:
+    """Starts a runner with the scripted bot, and times short enough to be waited for."""
+
+    def start(**env: str) -> Child:
+        variables = {"BOT": str(SCRIPTED), "BOT_RECORD": str(record), "STOP_GRACE": "2", "RUNNER_SLOTS": "1", **env}
+        return children.service("runner", **variables)
+
+    return start
+
+
+async def one(redis: Redis, session_id: str, kind: Any, attempt: int = 1) -> Any:
+    return await session_event(redis, session_id, kind, attempt=attempt)
+
+
+def of(record: Path, what: str) -> list[Record]:
+    return [line for line in records(record) if line.what == what]
+
+
+async def test_a_launch_is_served_in_a_process_of_its_own_that_the_supervisor_is_parent_of(
+    redis: Redis, start: StartRunner, record: Path
+) -> None:
+    runner = start()
+    launch = await offer(redis, body={"do": "stay"})
+    await one(redis, launch.session_id, Running)
+    (entered,) = of(record, "entered")
+    parent = int(Path(f"/proc/{entered.pid}/stat").read_text().rpartition(")")[2].split()[1])
+    assert entered.pid != runner.pid
+    assert parent == runner.pid
+    assert (await one(redis, launch.session_id, Starting)).start == "warm"
+
+
+async def test_a_session_leaves_nothing_behind_but_its_history(redis: Redis, start: StartRunner) -> None:
+    start()
+    launch = await offer(redis, body={"do": "return"})
+    ended = await one(redis, launch.session_id, Ended)
+    assert ended.reason is Reason.COMPLETED
+    assert sorted(await redis.keys("*")) == [
+        "{bot}:events",
+        "{bot}:launch",
+        "{bot}:runners",
+        f"{{bot}}:session:{launch.session_id}",
+    ]
+    assert await redis.xlen(LAUNCH) == 0
+    assert await Launches(redis).depth() == 0
+
+
+async def test_a_bot_that_raises_fails_its_session_with_type_message_and_place(
+    redis: Redis, start: StartRunner
+) -> None:
+    start()
+    launch = await offer(redis, body={"do": "raise", "what": "s3cret-token"}, token="s3cret-token")
+    failed = await one(redis, launch.session_id, Failed)
+    assert (failed.reason, failed.attempt) == (Reason.BOT_ERROR, 1)
+    assert failed.message.startswith("LookupError: no room for [token] (scripted.py:")
+    assert "raise LookupError" in failed.message
+
+
+async def test_a_bot_that_does_not_import_fails_its_session_with_the_reason(redis: Redis, start: StartRunner) -> None:
+    start(BOT=str(BOTS / "broken.py"))
+    launch = await offer(redis)
+    failed = await one(redis, launch.session_id, Failed)
+    assert failed.reason is Reason.BOT_IMPORT_ERROR
+    assert failed.message.startswith("RuntimeError: half of me is missing (broken.py:3 in <module>: raise")
+
+
+@pytest.mark.parametrize(
+    ("do", "message"),
+    [
+        ("be killed once", "the bot's process was killed by SIGKILL"),
+        ("exit once", "the bot's process exited with code 3"),
+    ],
+)
+async def test_a_bot_process_that_dies_is_replaced_and_the_new_bot_knows_why(
+    redis: Redis, start: StartRunner, record: Path, do: str, message: str
+) -> None:
+    start()
+    launch = await offer(redis, body={"do": do})
+    again = await one(redis, launch.session_id, Queued, attempt=2)
+    assert (again.reason, again.message) == (Reason.BOT_DIED, message)
+    await one(redis, launch.session_id, Running, attempt=2)
+    assert [(line.attempt, line.more) for line in of(record, "entered")] == [(1, "None"), (2, "bot_died")]
+
+
+async def test_a_bot_that_always_dies_is_given_up_after_the_allowed_attempts(redis: Redis, start: StartRunner) -> None:
+    start(MAX_ATTEMPTS="2")
+    launch = await offer(redis, body={"do": "be killed"})
+    failed = await one(redis, launch.session_id, Failed, attempt=2)
+    assert failed.reason is Reason.BOT_DIED
+    assert await redis.xlen("{bot}:dead") == 1
+
+
+@pytest.mark.parametrize("do", ["stay", "ignore cancellation", "block"])
+async def test_a_bot_that_is_told_to_leave_is_gone_within_the_grace_whatever_it_does(
+    redis: Redis, start: StartRunner, record: Path, do: str
+) -> None:
+    start(STOP_GRACE="1")
+    launch = await offer(redis, body={"do": do})
+    await one(redis, launch.session_id, Running)
+    (entered,) = of(record, "entered")
+    await send(redis, launch, Leave(command_id="1"))
+    assert (await one(redis, launch.session_id, Leaving)).reason is Reason.LEFT
+    await until_gone(entered.pid, within_s=3)
+    assert (await one(redis, launch.session_id, Ended)).reason is Reason.LEFT
+    assert not await redis.exists(commands_key(launch.session_id))
+
+
+async def test_a_session_ends_when_its_longest_time_is_over(redis: Redis, start: StartRunner) -> None:
+    start()
+    launch = await offer(redis, body={"do": "stay"}, max_duration_s=0.5)
+    assert (await one(redis, launch.session_id, Ended)).reason is Reason.MAX_DURATION
+
+
+async def test_nothing_of_one_session_is_visible_in_the_next(redis: Redis, start: StartRunner, record: Path) -> None:
+    start()
+    for _ in range(3):
+        launch = await offer(redis, body={"do": "leave traces"})
+        await one(redis, launch.session_id, Ended)
+    found = of(record, "found")
+    assert [line.more for line in found] == ["None []"] * 3
+    assert len({line.pid for line in found}) == 3
+
+
+async def test_a_bot_whose_import_starts_threads_has_them_in_its_process(redis: Redis, start: StartRunner) -> None:
+    runner = start(BOT=str(BOTS / "threaded.py"))
+    launch = await offer(redis)
+    assert (await one(redis, launch.session_id, Ended)).reason is Reason.COMPLETED
+    assert runner.output().count("bot_imported_after_fork") == 1
+
+
+async def test_a_webrtc_session_without_a_client_fails_and_is_not_tried_again(redis: Redis, start: StartRunner) -> None:
+    start(JOIN_TIMEOUT="0.5")
+    launch = await offer(redis, transport="webrtc")
+    failed = await one(redis, launch.session_id, Failed)
+    assert (failed.reason, failed.attempt) == (Reason.NO_CLIENT, 1)
+
+
+async def test_a_zygote_that_dies_takes_no_session_along_and_is_made_anew(redis: Redis, start: StartRunner) -> None:
+    runner = start()
+    staying = await offer(redis, body={"do": "stay"})
+    await one(redis, staying.session_id, Running)
+    os.kill(zygote_of(runner.pid), signal.SIGKILL)
+    await runner.said("zygote_died")
+    await send(redis, staying, Leave(command_id="1"))
+    assert (await one(redis, staying.session_id, Ended)).reason is Reason.LEFT
+    next_one = await offer(redis, body={"do": "return"})
+    assert (await one(redis, next_one.session_id, Ended)).reason is Reason.COMPLETED
+
+
+async def test_a_supervisor_that_dies_has_its_session_handed_back(
+    redis: Redis, start: StartRunner, record: Path
+) -> None:
+    runner = start()
+    launch = await offer(redis, body={"do": "stay"})
+    await one(redis, launch.session_id, Running)
+    runner.kill()
+    again = await one(redis, launch.session_id, Queued, attempt=2)
+    assert again.reason is Reason.RUNNER_LOST
+    (entered,) = of(record, "entered")
+    await until_gone(entered.pid)
+    start()
+    await one(redis, launch.session_id, Running, attempt=2)
+
+
+@pytest.mark.parametrize("do", ["stay", "block"])
+async def test_the_bot_of_a_frozen_supervisor_is_out_before_its_lease_is_stale(
+    redis: Redis, start: StartRunner, record: Path, do: str
+) -> None:
+    runner = start(LEASE="2")
+    launch = await offer(redis, body={"do": do})
+    await one(redis, launch.session_id, Running)
+    (entry, _), *_ = await Launches(redis).live(1)
+    (entered,) = of(record, "entered")
+    runner.signal(signal.SIGSTOP)
+    await until_gone(entered.pid, within_s=3)
+    lease = await Launches(redis).lease(entry)
+    assert lease is None or lease.age_ms < 2000
+    runner.signal(signal.SIGCONT)
+
+
+async def test_a_runner_that_is_asked_to_stop_finishes_its_session_and_claims_no_other(
+    redis: Redis, start: StartRunner
+) -> None:
+    runner = start(RUNNER_SLOTS="2")
+    staying = await offer(redis, body={"do": "stay"})
+    await one(redis, staying.session_id, Running)
+    runner.terminate()
+    await runner.said("draining")
+    async with asyncio.timeout(10):
+        while (await presence.present(redis))[0].state != "draining":
+            await asyncio.sleep(0.02)
+    waiting = await offer(redis, body={"do": "return"})
+    await send(redis, staying, Leave(command_id="1"))
+    assert (await one(redis, staying.session_id, Ended)).reason is Reason.LEFT
+    assert await runner.wait() == 0
+    assert await Launches(redis).depth() == 1
+    assert await presence.present(redis) == []
+    start()
+    await one(redis, waiting.session_id, Ended)
+
+
+async def test_a_runner_that_is_told_twice_hands_its_session_to_the_next(redis: Redis, start: StartRunner) -> None:
+    runner = start()
+    launch = await offer(redis, body={"do": "stay"})
+    await one(redis, launch.session_id, Running)
+    runner.terminate()
+    await runner.said("draining")
+    runner.terminate()
+    again = await one(redis, launch.session_id, Queued, attempt=2)
+    assert again.reason is Reason.RUNNER_STOPPED
+    assert await runner.wait() == 0
+
+
+async def test_an_auto_start_runner_serves_the_oldest_launch_and_exits(redis: Redis, start: StartRunner) -> None:
+    first = await offer(redis, body={"do": "return"})
+    await offer(redis, body={"do": "return"})
+    runner = start(RUNNER_AUTO_START="1")
+    assert (await one(redis, first.session_id, Starting)).start == "cold"
+    assert await runner.wait() == 0
+    assert await Launches(redis).depth() == 1
+
+
+async def test_an_auto_start_runner_replaces_its_own_dead_bot(redis: Redis, start: StartRunner) -> None:
+    launch = await offer(redis, body={"do": "exit once"})
+    start(RUNNER_AUTO_START="1")
+    await one(redis, launch.session_id, Running, attempt=2)
+
+
+async def test_an_auto_start_runner_with_nothing_to_do_exits_clean(start: StartRunner) -> None:
+    assert await start(RUNNER_AUTO_START="1").wait(60) == 0
+
+
+async def test_an_auto_start_runner_with_a_room_puts_its_bot_into_that_room(
+    redis: Redis, start: StartRunner, record: Path
+) -> None:
+    runner = start(RUNNER_AUTO_START="1", DAILY_ROOM_URL="https://Example.daily.co/mine/?t=1", DAILY_TOKEN="t0ken")
+    assert await runner.wait(60) == 0
+    (entered,) = of(record, "entered")
+    queued = await one(redis, entered.session_id, Queued)
+    assert (queued.room_url, queued.transport) == ("https://example.daily.co/mine", "daily")
+    assert (await one(redis, entered.session_id, Ended)).reason is Reason.COMPLETED
+    assert "t0ken" not in runner.output()
+
+
+async def test_a_bad_setting_stops_the_runner_with_the_variables_name(start: StartRunner) -> None:
+    runner = start(RUNNER_SLOTS="many", LEASE="-1")
+    assert await runner.wait() != 0
+    assert "RUNNER_SLOTS: expected `int`" in runner.output()
+    assert "LEASE: expected" in runner.output()
+
+
+def zygote_of(supervisor: int) -> int:
+    """The process id of a supervisor's zygote."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        command = (entry / "cmdline").read_bytes().split(b"\0") if entry.exists() else []
+        if b"services.runner.zygote" in command and f"\n PPid:\t{supervisor}".strip() in (entry / "status").read_text():
+            return int(entry.name)
+    raise AssertionError("no zygote")
