@@ -23,7 +23,8 @@ class BlockingReader:
     ) -> list[tuple[str, Entries]]:
         """As `shared.streams.read_group`; empty too when called back.
 
-        `streams` is asked at the last moment: a change after that is for `call_back` to bring to notice.
+        `streams` is asked at the last moment, and may have none any more: a change after that is for `call_back` to
+        bring to notice.
 
         Raises:
             Unavailable: Redis does not answer. What it may have given is in the consumer's pending list.
@@ -32,9 +33,10 @@ class BlockingReader:
             client_id: int = await self._connection.client_id()
         self._client_id = client_id
         try:
-            return await read_group(
-                self._connection, self._group, self._consumer, streams(), count=count, block_s=block_s
-            )
+            wanted = streams()
+            if not wanted:
+                return []
+            return await read_group(self._connection, self._group, self._consumer, wanted, count=count, block_s=block_s)
         finally:
             self._client_id = None
 

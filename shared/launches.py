@@ -196,20 +196,20 @@ class Launches:
         outcome: Literal["finished", "gone", "held"] = await self._finish(keys, args)
         return outcome
 
-    async def settle(self, claim: Claim, holder: str, following: Launch | Ended | Failed) -> bool:
-        """Write what follows an attempt: the next one, or the session's end. False: the lease is lost.
+    async def settle(self, claim: Claim, holder: str, following: Launch | Ended | Failed, *, age_ms: int = 0) -> bool:
+        """Write what follows an attempt: the next one, or the session's end. False: not the holder's, or younger.
 
-        A failed session leaves a dead letter.
+        A failed session leaves a dead letter. `holder` is empty for a launch that waits.
         """
         match following:
             case Launch():
-                return await self.requeue(claim.entry, holder, following) is not None
+                return await self.requeue(claim.entry, holder, following, age_ms=age_ms) is not None
             case Ended():
-                return await self.finish(claim.entry, holder, claim.launch, following) == "finished"
+                return await self.finish(claim.entry, holder, claim.launch, following, age_ms=age_ms) == "finished"
             case Failed(attempt=attempt, reason=reason, message=message):
                 failures = (*claim.launch.failures, Failure(attempt=attempt, reason=reason, message=message))
                 dead = msgspec.structs.replace(claim.launch, failures=failures)
-                return await self.finish(claim.entry, holder, dead, following, dead=True) == "finished"
+                return await self.finish(claim.entry, holder, dead, following, age_ms=age_ms, dead=True) == "finished"
 
     async def read(self, entry: EntryId) -> Launch | None:
         """The launch of an entry, or None when its attempt is over.

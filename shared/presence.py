@@ -18,7 +18,7 @@ async def announce(redis: Redis, presence: Presence) -> None:
     """
     with translated():
         entry: Any = await redis.xadd(RUNNERS, {FIELD: encode(presence)})
-        await redis.xtrim(RUNNERS, minid=f"{milliseconds(entry) - int(PRESENCE_KEPT_S * 1000)}")
+        await redis.xtrim(RUNNERS, minid=f"{milliseconds(entry) - int(PRESENCE_KEPT_S * 1000)}", approximate=False)
 
 
 async def present(redis: Redis) -> list[Presence]:

@@ -1,10 +1,12 @@
 """The one way to reach Redis."""
 
+import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import redis.asyncio as redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -40,7 +42,48 @@ def connect(url: str, *, answer_s: float = ANSWER_S, retries: int = 1) -> Redis:
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
+    pool.connection_class = _PROMPT[pool.connection_class]
     return redis.Redis.from_pool(pool)
+
+
+class _PromptSend(AbstractConnection):
+    """Bounds a send by `asyncio.timeout`.
+
+    redis-py does it by `asyncio.wait_for`, which on Python 3.11 loses a cancellation that arrives as the send
+    completes: the cancelled task would go on for ever.
+    """
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        limit_s, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(limit_s):
+                await super().send_packed_command(command, check_health)
+        except TimeoutError:
+            await self.disconnect(nowait=True)
+            raise RedisTimeoutError("Timeout writing to socket") from None
+        finally:
+            self.socket_timeout = limit_s
+
+
+class _Tcp(_PromptSend, redis.Connection):
+    pass
+
+
+class _Tls(_PromptSend, redis.SSLConnection):
+    pass
+
+
+class _Unix(_PromptSend, redis.UnixDomainSocketConnection):
+    pass
+
+
+_PROMPT: dict[type[AbstractConnection], type[AbstractConnection]] = {
+    redis.Connection: _Tcp,
+    redis.SSLConnection: _Tls,
+    redis.UnixDomainSocketConnection: _Unix,
+}
 
 
 @contextmanager

@@ -87,11 +87,18 @@ def _parse(text: str, kind: object) -> object:
     if get_origin(kind) in {Union, types.UnionType} and str in get_args(kind):
         return text
     if kind is bool:
-        kind = Literal["0", "1", "true", "false"]
-        return msgspec.convert(text.lower(), kind) in {"1", "true"}
+        return _one_of(text.lower(), ("0", "1", "true", "false")) in {"1", "true"}
+    if get_origin(kind) is Literal:
+        return _one_of(text, get_args(kind))
     return msgspec.convert(text, kind, strict=False)
 
 
+def _one_of(text: str, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise msgspec.ValidationError(f"Expected one of {', '.join(choices)}")
+    return text
+
+
 def _sentence(error: msgspec.ValidationError) -> str:
-    text = str(error)
+    text = str(error).removesuffix(", got `str`")
     return text[:1].lower() + text[1:]

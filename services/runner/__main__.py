@@ -21,6 +21,7 @@ from shared.health import health_server
 from shared.launches import Launches
 from shared.lifecycle import shutdown_signals
 from shared.redis_connection import connect
+from shared.sweep import Sweep
 
 
 async def main(configuration: RunnerSettings) -> None:
@@ -32,7 +33,8 @@ async def main(configuration: RunnerSettings) -> None:
     claims, inbox, launches = Claims(redis, name), Inbox(redis, name), Launches(redis)
     runner = Runner(name, "cold" if auto_start else "warm", launches, inbox, configuration)
     slots = Slots(1 if auto_start else configuration.runner_slots, Zygote())
-    supervisor = Supervisor(runner, redis, claims, slots)
+    sweep = Sweep(redis, lease_s=configuration.lease_s, max_attempts=configuration.max_attempts)
+    supervisor = Supervisor(runner, redis, claims, slots, sweep)
     reap_orphans()
     async with shutdown_signals() as shutdown, health_server(configuration.health_port, lambda: supervisor.ready):
         if not auto_start:

@@ -25,6 +25,7 @@ from shared.launches import Claim, EntryId
 from shared.lifecycle import Shutdown
 from shared.presence import announce
 from shared.redis_connection import Redis, backoff_s
+from shared.sweep import Sweep
 
 log = structlog.get_logger()
 
@@ -43,12 +44,13 @@ HAND_BACK_WITHIN_S = 5.0
 class Supervisor:
     """All of one runner's sessions."""
 
-    def __init__(self, runner: Runner, redis: Redis, claims: Claims, slots: Slots) -> None:
+    def __init__(self, runner: Runner, redis: Redis, claims: Claims, slots: Slots, sweep: Sweep) -> None:
         self._runner = runner
         self._settings = runner.settings
         self._redis = redis
         self._claims = claims
         self._slots = slots
+        self._sweep = sweep
         self._sessions: dict[EntryId, LiveSession] = {}
         self._tasks: set[asyncio.Task[bool]] = set()
         self._state: Literal["ready", "draining", "gone"] = "ready"
@@ -81,7 +83,8 @@ class Supervisor:
 
     @asynccontextmanager
     async def _chores(self) -> AsyncIterator[None]:
-        chores = [asyncio.create_task(chore()) for chore in (self._renew, self._take_commands, self._tell)]
+        works = (self._renew(), self._take_commands(), self._tell(), self._sweep.run(self._settings.lease_s / 4))
+        chores = [asyncio.create_task(work) for work in works]
         try:
             yield
         finally:

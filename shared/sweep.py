@@ -1,0 +1,134 @@
+"""Launches that nobody sees to any more.
+
+Three broken states, each found and mended by any number of sweepers side by side, without harm done twice:
+
+- *A lease that went stale.* Its runner was killed with its host, cut off, or frozen; no process of it could hand the
+  session back. The launch becomes the next attempt, or a dead letter. Mended one lease and one sweep later.
+- *A launch past its deadline.* No runner took it in time. The session fails. Mended within one sweep.
+- *A consumer that is gone.* Every process has a name of its own, so their number would grow. Dropped after a while.
+
+Absence of evidence mends nothing: while Redis was away nobody could renew. So no lease counts as stale before this very
+sweeper has seen the same server answer for one whole lease without a break.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from shared.contract import CLAIMS, FIELD, LAUNCH, OVERFLOW, Failed, Failure, Launch, Reason
+from shared.entries import milliseconds
+from shared.errors import BadEntry, Unavailable
+from shared.launches import Claim, EntryId, Launches, after, decode
+from shared.redis_connection import Redis, translated
+from shared.script import Script
+from shared.streams import Fields
+
+log = structlog.get_logger()
+
+MOST = 1000
+"""How many stale leases, and waiting launches, one sweep looks at."""
+CONSUMER_GONE_S = 120.0
+"""A consumer calls every few seconds while it lives, so one that has not for so long does not."""
+DROP_CONSUMERS_EVERY_S = 30.0
+
+
+@dataclass(frozen=True)
+class Uninterrupted:
+    """Since when one server has answered without a break: its run id, and times of the monotonic clock."""
+
+    run_id: str = ""
+    since: float = 0.0
+    last: float = 0.0
+
+    def seen(self, run_id: str, now: float, longest_gap_s: float) -> "Uninterrupted":
+        """The server of this run id has answered."""
+        unbroken = run_id == self.run_id and now - self.last <= longest_gap_s
+        return Uninterrupted(run_id, self.since if unbroken else now, now)
+
+    def long_enough(self, lease_s: float) -> bool:
+        """Whether every living runner must have been able to renew its leases meanwhile."""
+        return bool(self.run_id) and self.last - self.since >= lease_s
+
+
+def past_deadline(entry: EntryId, launch: Launch, server_ms: int) -> bool:
+    """Whether a waiting launch has waited for too long."""
+    return server_ms - milliseconds(entry) >= launch.deadline_s * 1000
+
+
+class Sweep:
+    """One sweeper. Its cost grows with what is stale or waits, not with the sessions that live."""
+
+    def __init__(self, redis: Redis, *, lease_s: float, max_attempts: int) -> None:
+        self._redis = redis
+        self._launches = Launches(redis)
+        self._overdue = Script(redis, "overdue")
+        self._drop_consumers = Script(redis, "drop_consumers")
+        self._lease_s = lease_s
+        self._max_attempts = max_attempts
+        self._uninterrupted = Uninterrupted()
+        self._drop_at = 0.0
+
+    async def run(self, every_s: float) -> None:
+        """Sweep until cancelled."""
+        while True:
+            try:
+                await self.sweep(time.monotonic())
+            except Unavailable:
+                self._uninterrupted = Uninterrupted()
+            await asyncio.sleep(every_s)
+
+    async def sweep(self, now: float) -> None:
+        """Mend what there is to mend at `now`, a time of the monotonic clock.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        await self._launches.ensure_group(CLAIMS)
+        with translated():
+            run_id = str((await self._redis.info("server"))["run_id"])
+        self._uninterrupted = self._uninterrupted.seen(run_id, now, self._lease_s / 2)
+        stale, waiting, server_ms = await self._overdue([LAUNCH], [CLAIMS, int(self._lease_s * 1000), MOST])
+        if self._uninterrupted.long_enough(self._lease_s):
+            for entry, holder, age_ms, json in stale:
+                await self._free(EntryId(entry), holder, age_ms, {FIELD: json})
+        for entry, json in waiting:
+            await self._fail_if_late(EntryId(entry), {FIELD: json}, server_ms)
+        if now >= self._drop_at:
+            self._drop_at = now + DROP_CONSUMERS_EVERY_S
+            await self._drop_gone_consumers()
+
+    async def _free(self, entry: EntryId, holder: str, age_ms: int, fields: Fields) -> None:
+        try:
+            launch = decode(fields)
+        except BadEntry:
+            await self._launches.discard(entry, fields)
+            return
+        message = f"its runner {holder} did not renew the lease for {age_ms / 1000:.1f} s"
+        failure = Failure(attempt=launch.attempt, reason=Reason.RUNNER_LOST, message=message)
+        following = after(launch, failure, self._max_attempts)
+        # At least as old as it was seen: whoever renewed it since keeps it.
+        if await self._launches.settle(Claim(entry, launch), holder, following, age_ms=age_ms):
+            log.warning("stale_lease_freed", session_id=launch.session_id, attempt=launch.attempt, holder=holder)
+
+    async def _fail_if_late(self, entry: EntryId, fields: Fields, server_ms: int) -> None:
+        try:
+            launch = decode(fields)
+        except BadEntry:
+            return  # the runner that claims it drops it
+        if not past_deadline(entry, launch, server_ms):
+            return
+        failed = Failed(
+            session_id=launch.session_id,
+            attempt=launch.attempt,
+            reason=Reason.DEADLINE,
+            message=f"no runner took the launch within {launch.deadline_s:g} s",
+        )
+        if await self._launches.settle(Claim(entry, launch), "", failed):
+            log.warning("launch_past_deadline", session_id=launch.session_id, attempt=launch.attempt)
+
+    async def _drop_gone_consumers(self) -> None:
+        for group in (CLAIMS, OVERFLOW):
+            await self._launches.ensure_group(group)
+            await self._drop_consumers([LAUNCH], [group, int(CONSUMER_GONE_S * 1000)])

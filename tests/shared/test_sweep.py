@@ -1,0 +1,154 @@
+"""What nobody sees to any more is found and mended, and nothing else is."""
+
+import asyncio
+import time
+
+import msgspec
+import pytest
+
+from shared import events
+from shared.contract import DEAD, LAUNCH, DeadLetter, Failed, Launch, Queued, Reason
+from shared.launches import Claim, EntryId, Launches, decode
+from shared.redis_connection import Redis
+from shared.streams import between, read_group
+from shared.sweep import CONSUMER_GONE_S, Sweep, Uninterrupted, past_deadline
+from tests.launching import a_launch, offer
+
+LEASE_S = 0.2
+
+
+def a_sweep(redis: Redis, max_attempts: int = 3) -> Sweep:
+    return Sweep(redis, lease_s=LEASE_S, max_attempts=max_attempts)
+
+
+async def sweep_for_a_lease(sweep: Sweep) -> None:
+    """Sweep until all that happened before is older than a lease, for the sweeper and for the server."""
+    for _ in range(6):
+        await sweep.sweep(time.monotonic())
+        await asyncio.sleep(LEASE_S / 4)
+    await sweep.sweep(time.monotonic())
+
+
+async def claimed(redis: Redis, holder: str = "gone", **launch: object) -> Claim:
+    made = await offer(redis, **launch)
+    await Launches(redis).ensure_group("runners")
+    ((_, ((entry, fields),)),) = await read_group(redis, "runners", holder, {LAUNCH: ">"}, count=1)
+    assert decode(fields) == made
+    return Claim(EntryId(entry), made)
+
+
+async def last_event(redis: Redis, launch: Launch) -> object:
+    return (await events.history(redis, launch.session_id))[-1][1]
+
+
+async def test_a_lease_that_nobody_renews_becomes_the_next_attempt(any_redis: Redis) -> None:
+    claim = await claimed(any_redis)
+    await sweep_for_a_lease(a_sweep(any_redis))
+    event = await last_event(any_redis, claim.launch)
+    assert isinstance(event, Queued)
+    assert (event.attempt, event.reason) == (2, Reason.RUNNER_LOST)
+    assert await Launches(any_redis).depth() == 1
+
+
+async def test_a_lease_that_is_renewed_is_left_alone(any_redis: Redis) -> None:
+    claim = await claimed(any_redis, "alive")
+    sweep = a_sweep(any_redis)
+    for _ in range(20):
+        assert await Launches(any_redis).renew("alive", [claim.entry]) == []
+        await sweep.sweep(time.monotonic())
+        await asyncio.sleep(LEASE_S / 8)
+    lease = await Launches(any_redis).lease(claim.entry)
+    assert lease is not None
+    assert lease.holder == "alive"
+
+
+async def test_nothing_is_stale_before_the_server_has_answered_for_a_whole_lease(redis: Redis) -> None:
+    claim = await claimed(redis)
+    await asyncio.sleep(LEASE_S * 2)
+    await a_sweep(redis).sweep(time.monotonic())
+    assert await Launches(redis).lease(claim.entry) is not None
+
+
+@pytest.mark.parametrize(
+    ("answers", "enough"),
+    [
+        ([("a", 0)], False),
+        ([("a", 0), ("a", 9), ("a", 19)], False),
+        ([("a", 0), ("a", 10), ("a", 20)], True),
+        ([("a", 0), ("a", 10), ("b", 20)], False),
+        ([("a", 0), ("b", 10), ("b", 20), ("b", 30)], True),
+        ([("a", 0), ("a", 11), ("a", 20)], False),
+        ([("a", 0), ("a", 11), ("a", 21), ("a", 31)], True),
+    ],
+)
+def test_only_one_server_without_a_gap_counts_as_uninterrupted(answers: list[tuple[str, float]], enough: bool) -> None:
+    service = Uninterrupted()
+    for run_id, at in answers:
+        service = service.seen(run_id, at, longest_gap_s=10)
+    assert service.long_enough(lease_s=20) is enough
+
+
+async def test_the_last_attempt_that_is_lost_is_a_dead_letter_with_all_reasons(any_redis: Redis) -> None:
+    claim = await claimed(any_redis)
+    await sweep_for_a_lease(a_sweep(any_redis, max_attempts=1))
+    event = await last_event(any_redis, claim.launch)
+    assert isinstance(event, Failed)
+    assert event.reason is Reason.RUNNER_LOST
+    ((_, fields),) = await between(any_redis, DEAD)
+    letter = msgspec.json.decode(fields["json"], type=DeadLetter)
+    assert letter.launch is not None
+    assert [failure.reason for failure in letter.launch.failures] == [Reason.RUNNER_LOST]
+    assert await any_redis.exists(f"{{bot}}:room:{claim.launch.room_url}") == 0
+
+
+async def test_two_sweepers_mend_one_lease_once(redis: Redis) -> None:
+    claim = await claimed(redis)
+    one, other = a_sweep(redis), a_sweep(redis)
+    for _ in range(8):
+        await asyncio.gather(one.sweep(time.monotonic()), other.sweep(time.monotonic()))
+        await asyncio.sleep(LEASE_S / 4)
+    history = await events.history(redis, claim.launch.session_id)
+    assert [event.attempt for _, event in history] == [1, 2]
+
+
+async def test_a_launch_that_nobody_took_in_time_fails(any_redis: Redis) -> None:
+    launch = await offer(any_redis, deadline_s=0.1)
+    patient = await offer(any_redis, deadline_s=60.0)
+    sweep = a_sweep(any_redis)
+    await sweep.sweep(time.monotonic())
+    assert isinstance(await last_event(any_redis, launch), Queued)
+    await asyncio.sleep(0.15)
+    await sweep.sweep(time.monotonic())
+    event = await last_event(any_redis, launch)
+    assert isinstance(event, Failed)
+    assert (event.reason, event.message) == (Reason.DEADLINE, "no runner took the launch within 0.1 s")
+    assert isinstance(await last_event(any_redis, patient), Queued)
+
+
+async def test_a_launch_that_was_taken_has_no_deadline(any_redis: Redis) -> None:
+    claim = await claimed(any_redis, deadline_s=0.01)
+    await asyncio.sleep(0.05)
+    await a_sweep(any_redis).sweep(time.monotonic())
+    assert isinstance(await last_event(any_redis, claim.launch), Queued)
+
+
+@pytest.mark.parametrize(("waited_ms", "late"), [(0, False), (59_999, False), (60_000, True)])
+def test_a_deadline_counts_from_the_entry(waited_ms: int, late: bool) -> None:
+    assert past_deadline(EntryId("1000000-3"), a_launch(deadline_s=60.0), 1_000_000 + waited_ms) is late
+
+
+async def test_a_consumer_that_is_gone_is_dropped_unless_it_holds_a_lease(
+    any_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await claimed(any_redis, "holding")
+    await any_redis.xgroup_createconsumer(LAUNCH, "runners", "idle")
+    await a_sweep(any_redis).sweep(time.monotonic())
+    assert await consumers(any_redis) == {"holding", "idle"}
+    monkeypatch.setattr("shared.sweep.CONSUMER_GONE_S", 0.0)
+    await a_sweep(any_redis).sweep(time.monotonic())
+    assert await consumers(any_redis) == {"holding"}
+    assert CONSUMER_GONE_S > 60
+
+
+async def consumers(redis: Redis) -> set[str]:
+    return {str(consumer["name"]) for consumer in await redis.xinfo_consumers(LAUNCH, "runners")}
