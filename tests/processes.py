@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from services.runner.process_names import SESSION_PROCESS
 from shared import contract, streams
 from shared.contract import AnyEvent, Event
 from shared.events import decode
@@ -92,6 +93,17 @@ class Child:
             raise AssertionError(f"{self.name} did not say {text!r} within {within_s} s") from None
 
 
+def children_called(name: str, parent: int) -> list[int]:
+    """The children of a process that go by this name in `ps`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (entry / "comm").read_text().strip() == name:
+                state = (entry / "stat").read_text().rpartition(")")[2].split()
+                found += [int(entry.name)] if int(state[1]) == parent else []
+    return sorted(found)
+
+
 async def until_gone(pid: int, within_s: float = STOP_S) -> None:
     """Returns when a process, not necessarily a child, has exited."""
     try:
@@ -169,18 +181,22 @@ class Fleet:
         return runner
 
     async def until_free(self, slots: int, within_s: float = START_S) -> None:
-        """Returns when the gateway counts at least so many free slots."""
-        free = None
+        """Returns when the gateway counts so many free slots."""
+        await self.until_counted(within_s, free=slots)
+
+    async def until_counted(self, within_s: float = START_S, **counts: int) -> None:
+        """Returns when `GET /fleet` has these numbers, such as `busy=0`."""
+        counted: dict[str, Any] = {}
         try:
             async with asyncio.timeout(within_s):
-                while free is None or free < slots:
+                while any(counted.get(name) != number for name, number in counts.items()):
                     self._fail_on_the_dead()
                     with suppress(httpx.TransportError):
                         answer = await self.http.get("/fleet")
-                        free = answer.json()["free"] if answer.is_success else None
+                        counted = answer.json() if answer.is_success else {}
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise AssertionError(f"{free} free slots, not {slots}, after {within_s} s") from None
+            raise AssertionError(f"not {counts} after {within_s} s, but {counted}") from None
 
     async def join(self, wait_s: float | None = None, **body: Any) -> dict[str, Any]:
         """The answer to `POST /join`; without `wait_s` as soon as the session is accepted."""
@@ -194,6 +210,24 @@ class Fleet:
         answer = await self.http.get(f"/sessions/{session_id}")
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
+
+    async def until_status(self, session_id: str, *statuses: str, within_s: float = 30.0) -> dict[str, Any]:
+        """The session, once it is one of these; each event of it is an occasion to look."""
+        after = "0"
+        try:
+            async with asyncio.timeout(within_s):
+                while (session := await self.session(session_id))["status"] not in statuses:
+                    entries = await streams.read(self.redis, contract.session_key(session_id), after, block_s=1)
+                    after = entries[-1][0] if entries else after
+        except TimeoutError:
+            raise AssertionError(f"not {statuses} within {within_s} s, but {session}") from None
+        return session
+
+    def kill_bots(self) -> None:
+        """Kill the session processes of all runners, idle ones too."""
+        for runner in self.runners:
+            for pid in children_called(SESSION_PROCESS, runner.pid):
+                os.kill(pid, signal.SIGKILL)
 
     async def event(self, session_id: str, kind: type[E], *, attempt: int = 1, within_s: float = 30.0) -> E:
         """The session's event of this kind and attempt, waited for in its history."""

@@ -170,6 +170,7 @@ class Zygote:
 def environment() -> dict[str, str]:
     """The zygote's: this process's, with what keeps it free of threads, and Pipecat's hook."""
     hooks = settings.inherited().get("PIPECAT_SETUP_FILES", "").split(os.pathsep)
+    quiet = {"LOGURU_LEVEL": settings.inherited().get("LOGURU_LEVEL", "WARNING")}
     return settings.inherited(
-        **{**WITHOUT_THREADS, "PIPECAT_SETUP_FILES": os.pathsep.join([*filter(None, hooks), str(HOOK)])}
+        **{**WITHOUT_THREADS, **quiet, "PIPECAT_SETUP_FILES": os.pathsep.join([*filter(None, hooks), str(HOOK)])}
     )

@@ -38,6 +38,7 @@ from services.runner.pipe import (
     ToProcess,
     open_pipe,
 )
+from services.runner.process_names import SESSION_PROCESS, be_called
 from services.runner.settings import RunnerSettings
 from shared.contract import AnyCommand, Candidates, Failure, Message, Offer, Outcome, Reason, Reply, Say
 
@@ -59,6 +60,7 @@ def main(end: socket.socket, bot: Bot | None, settings: RunnerSettings) -> NoRet
     """Be a session process, from the fork to the exit. Without a bot, import it first."""
     started = time.monotonic()
     os.setsid()
+    be_called(SESSION_PROCESS)
     gc.enable()
     _reseed()
     asyncio.run(_serve(end, bot or _load(settings), settings, started))
@@ -135,14 +137,19 @@ class Session:
         if isinstance(self._bot, BotImportError):
             return Over(reason=Reason.BOT_IMPORT_ERROR, message=str(self._bot))
         arguments = await self._arguments()
+        arrival = None
         if self._launch.transport == "none" or PIPELINES not in sys.modules:
             self._pipe.send(Entering())
-            asyncio.get_running_loop().call_soon(self._arrive)
+            # After the bot's first step, and not at all if that was its last.
+            arrival = asyncio.get_running_loop().call_soon(self._arrive)
         try:
             await self._bot.bot(arguments)
         except Exception as error:
             log.exception("bot_raised")
             return Over(reason=Reason.BOT_ERROR, message=bot_logs.without_token(explain(error), self._launch))
+        finally:
+            if arrival:
+                arrival.cancel()
         return Over(reason=Reason.COMPLETED)
 
     async def _arguments(self) -> RunnerArguments:

@@ -22,6 +22,7 @@ import msgspec
 
 from services.runner import session_process
 from services.runner.bot_source import BotImportError, load
+from services.runner.process_names import ZYGOTE, be_called
 from services.runner.settings import RunnerSettings
 from shared import logs, settings
 
@@ -47,6 +48,7 @@ class Moulded(msgspec.Struct, frozen=True, kw_only=True):
 
 def main(control: socket.socket, mode: str, late: str) -> None:
     """Mould, then fork until the supervisor hangs up."""
+    be_called(ZYGOTE)
     configuration = settings.load(RunnerSettings)
     logs.setup("bot", level=configuration.log_level, form=configuration.log_format)
     started = time.monotonic()

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from services.runner.process_names import ZYGOTE
 from shared import presence
 from shared.contract import LAUNCH, Ended, Failed, Leave, Leaving, Queued, Reason, Running, Starting, commands_key
 from shared.launches import Launches
 from shared.redis_connection import Redis
 from tests.launching import SCRIPTED, Record, offer, records, send
-from tests.processes import Child, Children, session_event, until_gone
+from tests.processes import Child, Children, children_called, session_event, until_gone
 
 BOTS = SCRIPTED.parent
 StartRunner = Callable[..., Child]
@@ -166,7 +167,7 @@ async def test_a_zygote_that_dies_takes_no_session_along_and_is_made_anew(redis:
     runner = start()
     staying = await offer(redis, body={"do": "stay"})
     await one(redis, staying.session_id, Running)
-    os.kill(zygote_of(runner.pid), signal.SIGKILL)
+    os.kill(children_called(ZYGOTE, runner.pid)[0], signal.SIGKILL)
     await runner.said("zygote_died")
     await send(redis, staying, Leave(command_id="1"))
     assert (await one(redis, staying.session_id, Ended)).reason is Reason.LEFT
@@ -274,12 +275,3 @@ async def test_a_bad_setting_stops_the_runner_with_the_variables_name(start: Sta
     assert await runner.wait() != 0
     assert "RUNNER_SLOTS: expected `int`" in runner.output()
     assert "LEASE: expected" in runner.output()
-
-
-def zygote_of(supervisor: int) -> int:
-    """The process id of a supervisor's zygote."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        command = (entry / "cmdline").read_bytes().split(b"\0") if entry.exists() else []
-        if b"services.runner.zygote" in command and f"\n PPid:\t{supervisor}".strip() in (entry / "status").read_text():
-            return int(entry.name)
-    raise AssertionError("no zygote")

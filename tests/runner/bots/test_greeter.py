@@ -24,23 +24,12 @@ from pipecat.tests.utils import run_test
 from pipecat.transports.daily.transport import DailyTransport
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
-from services.runner.bots import espeak_tts, greeter
+from services.runner.bots import greeter
+from tests.speech import speech
 from tests.webrtc_peer import CallEndedError, WebRTCPeer
 
 # Long, and without any punctuation that would make a pause.
 ENDLESS_GREETING = "banana " * 100
-
-
-def speech(text: str) -> bytes:
-    """Say something that smart turn takes for finished (it is not sure with every voice of eSpeak NG)."""
-    pcm = bytearray()
-
-    def deliver(chunk: bytes) -> bool:
-        pcm.extend(chunk)
-        return True
-
-    espeak_tts.speak(text, deliver, voice="f3")
-    return bytes(pcm)
 
 
 @asynccontextmanager
