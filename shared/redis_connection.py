@@ -10,7 +10,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError
+from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError, TryAgainError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.errors import Unavailable
@@ -21,6 +21,10 @@ ANSWER_S = 6.0
 """A server that has not answered for this long counts as away."""
 CONNECTIONS = 64
 """How many connections one client opens at most."""
+
+NOT_NOW = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
+"""Answers of a server that may do the same thing later; these two have no class of their own:"""
+NOT_NOW_TEXTS = ("MISCONF", "NOREPLICAS")
 
 Redis = redis.Redis
 
@@ -88,15 +92,19 @@ _PROMPT: dict[type[AbstractConnection], type[AbstractConnection]] = {
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn redis-py's ways to say that the server does not answer into one.
+    """Turn the many ways to say that a server does not answer, or does not write for now, into one.
 
     Raises:
-        Unavailable: the server is away, starting, or has become a replica.
+        Unavailable: the server is away, starting, full, cannot persist, or has become a replica.
     """
     try:
         yield
-    except (RedisConnectionError, RedisTimeoutError, ReadOnlyError) as error:
+    except (RedisConnectionError, RedisTimeoutError) as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
+    except ResponseError as error:
+        if isinstance(error, NOT_NOW) or str(error).startswith(NOT_NOW_TEXTS):
+            raise Unavailable(f"Redis does not write: {error}") from error
+        raise
 
 
 def backoff_s(tries: int) -> float:

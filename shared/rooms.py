@@ -61,9 +61,10 @@ def daily(url: str, hosts: Iterable[str]) -> str:
 def _split(url: str) -> tuple[SplitResult, int | None]:
     try:
         parts = urlsplit(url)
-        return parts, parts.port
+        port = parts.port
     except ValueError:
         raise BadRoom("must be an absolute URL with a valid host and port") from None
+    return parts, port
 
 
 def _host(host: str) -> str:

@@ -77,6 +77,8 @@ class Sweep:
                 await self.sweep(time.monotonic())
             except Unavailable:
                 self._uninterrupted = Uninterrupted()
+            except Exception:
+                log.exception("sweep_failed")
             await asyncio.sleep(every_s)
 
     async def sweep(self, now: float) -> None:

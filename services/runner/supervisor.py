@@ -83,8 +83,9 @@ class Supervisor:
 
     @asynccontextmanager
     async def _chores(self) -> AsyncIterator[None]:
-        works = (self._renew(), self._take_commands(), self._tell(), self._sweep.run(self._settings.lease_s / 4))
-        chores = [asyncio.create_task(work) for work in works]
+        sweep = partial(self._sweep.run, self._settings.lease_s / 4)
+        works = (self._renew, self._take_commands, self._tell, sweep)
+        chores = [asyncio.create_task(self._keep_doing(work)) for work in works]
         try:
             yield
         finally:
@@ -94,6 +95,15 @@ class Supervisor:
             self._state = "gone"
             with suppress(Unavailable):
                 await announce(self._redis, self._presence())
+
+    async def _keep_doing(self, work: Callable[[], Awaitable[None]]) -> None:
+        """A fault in one round must not stop the rounds: without renewals every bot here would be lost."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                log.exception("chore_failed")
+            await asyncio.sleep(self._settings.renew_every_s)
 
     async def _claim_all(self) -> None:
         while await self._slots.warm():

@@ -1,0 +1,51 @@
+# Everything starts from a bare Python: uv and all packages are installed by the first command that needs them.
+
+.DEFAULT_GOAL := help
+.PHONY: help up test test-all lint bench packages packages-up
+SHELL := /bin/bash
+
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+RUN := .venv/bin/python
+PYTEST := $(RUN) -m pytest
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: packages-up ## the whole fleet on this machine: GATEWAY_PORT, REDIS_URL, BOT, RUNNER_SLOTS and COLD_MAX are obeyed
+	@$(RUN) up.py
+
+test: packages ## the tests; ARGS="-k name" for some of them
+	@$(PYTEST) -n 2 -m "not slow" $(ARGS)
+
+test-all: packages ## the slow tests too
+	@$(PYTEST) -n 2 $(ARGS)
+
+lint: packages ## style, types, and who may import whom
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+bench: packages ## the benchmarks
+	@if compgen -G 'tests/bench/bench_*.py' >/dev/null; \
+	then $(PYTEST) tests/bench -o python_files='bench_*.py' -s $(ARGS); \
+	else echo 'There are no benchmarks yet.'; fi
+
+packages: $(UV)
+	@$(UV) sync --frozen --quiet
+
+packages-up: $(UV)
+	@$(UV) sync --frozen --quiet --inexact --no-default-groups --group up
+
+.uv/bin/uv:
+	@for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && break; \
+	  python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo 'Python 3.11, 3.12, 3.13 or 3.14 is needed, and none of them is on the PATH.' >&2; exit 1; \
+	elif ! $$python -c 'import ensurepip' 2>/dev/null; then \
+	  echo "$$python cannot make virtual environments. On Debian: apt install $$($$python -c \
+	    'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; \
+	fi; \
+	rm -rf .uv && $$python -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9

@@ -1,0 +1,121 @@
+"""Cold runners as processes of this machine: for development, and for a fleet on one host.
+
+They are the operator's own: nobody else would end them. When the operator stops, they are asked to drain, and it waits.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import Process
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+
+from services.operator.launcher import Ending, LaunchError
+from shared.lifecycle import Shutdown
+from shared.settings import inherited
+
+HAND_BACK_S = 15.0
+"""How long a runner that was told twice may take to hand back its session: longer than a bot's stop grace."""
+RUNNER = (sys.executable, "-m", "services.runner")
+
+log = structlog.get_logger()
+
+
+class ColdProcess:
+    """One runner process."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    @property
+    def ending(self) -> Ending | None:
+        """None as long as it lives."""
+        code = self._process.returncode
+        return None if code is None else ending(code)
+
+    async def wait(self) -> None:
+        """Return when it has ended."""
+        await self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the runner alone."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """The runner and whatever of it is in its session."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+
+class Processes:
+    """The `process` launcher."""
+
+    name = "process"
+
+    def __init__(self, command: Sequence[str] = RUNNER, *, hand_back_s: float = HAND_BACK_S) -> None:
+        self._command = command
+        self._hand_back_s = hand_back_s
+        self._watches: dict[asyncio.Task[None], ColdProcess] = {}
+
+    def alive(self) -> int:
+        """How many have not ended."""
+        return sum(process.ending is None for process in self._watches.values())
+
+    async def start(self, session_id: str, attempt: int, ended: Callable[[], None]) -> ColdProcess:
+        """Start a runner that serves one launch, in a session of its own: Ctrl-C on a terminal is for the operator.
+
+        Raises:
+            LaunchError: the system refused.
+        """
+        environ = inherited(
+            RUNNER_AUTO_START="1", RUNNER_SLOTS="1", HEALTH_PORT="0", DAILY_ROOM_URL=None, DAILY_TOKEN=None
+        )
+        try:
+            started = await asyncio.create_subprocess_exec(*self._command, env=environ, start_new_session=True)
+        except OSError as error:
+            raise LaunchError(f"the runner process did not start: {error.strerror}") from error
+        process = ColdProcess(started)
+        watch = asyncio.create_task(self._watch(process, ended), name=f"cold runner {started.pid}")
+        self._watches[watch] = process
+        return process
+
+    async def stop(self, shutdown: Shutdown) -> None:
+        """Ask all to drain and wait for them: for as long as a call lasts, or until `shutdown` insists."""
+        if not self._watches:
+            return
+        log.info("cold_runners_draining", count=self.alive())
+        await self._tell(shutdown.insisted.wait())
+        if self._watches:
+            log.warning("cold_runners_hand_back", count=self.alive(), within_s=self._hand_back_s)
+            await self._tell(asyncio.sleep(self._hand_back_s))
+        for process in self._watches.values():
+            process.kill()
+        await asyncio.gather(*self._watches)
+
+    async def _tell(self, patience: Coroutine[Any, Any, object]) -> None:
+        """One SIGTERM to each, and time to obey until `patience` is over."""
+        for process in self._watches.values():
+            process.signal(signal.SIGTERM)
+        async with asyncio.TaskGroup() as group:
+            limit = group.create_task(patience)
+            everyone = group.create_task(asyncio.wait(list(self._watches)))
+            await asyncio.wait({limit, everyone}, return_when=asyncio.FIRST_COMPLETED)
+            limit.cancel()
+            everyone.cancel()
+
+    async def _watch(self, process: ColdProcess, ended: Callable[[], None]) -> None:
+        await process.wait()
+        self._watches = {watch: other for watch, other in self._watches.items() if other is not process}
+        ended()
+
+
+def ending(exit_code: int) -> Ending:
+    """What an exit code says: zero is a runner that has served its launch, or found none."""
+    if exit_code < 0:
+        return Ending(f"the cold runner was killed by {signal.Signals(-exit_code).name}")
+    return Ending(f"the cold runner exited with code {exit_code}" if exit_code else "")

@@ -1,0 +1,178 @@
+"""Commands reach whoever holds the session, in order, and their replies whoever waits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from shared import contract, streams
+from shared.commands import Commands, Inbox
+from shared.contract import COMMANDS, FIELD, Ended, Leave, Outcome, Reason, Reply, Say
+from shared.launches import Launches
+from shared.redis_connection import Redis
+from tests.launching import a_launch, offer, send
+
+
+@pytest.fixture
+async def inbox(redis: Redis) -> AsyncIterator[Inbox]:
+    async with aclosing(Inbox(redis, "runner")) as opened:
+        yield opened
+
+
+def say(text: str, **values: Any) -> Say:
+    return Say(command_id=text, text=text, **values)
+
+
+async def read_one(inbox: Inbox) -> Any:
+    """The next command; empty answers are passed over."""
+    async with asyncio.timeout(10):
+        while not (read := await inbox.read()):
+            pass
+    [(_, _, command)] = read
+    return command
+
+
+async def test_commands_arrive_in_order_each_with_its_session(redis: Redis, inbox: Inbox) -> None:
+    one, two = await offer(redis), await offer(redis)
+    for launch in (one, two):
+        assert await inbox.open(launch.session_id) == []
+    for launch, text in ((one, "a"), (two, "b"), (one, "c")):
+        await send(redis, launch, say(text))
+    got = [(session, command) for session, _, command in await inbox.read()]
+    assert sorted(got, key=str) == sorted(
+        [(one.session_id, say("a")), (one.session_id, say("c")), (two.session_id, say("b"))], key=str
+    )
+    assert [command for session, command in got if session == one.session_id] == [say("a"), say("c")]
+
+
+async def test_a_session_that_opens_while_a_read_blocks_is_heard_by_that_read_or_the_next(
+    redis: Redis, inbox: Inbox
+) -> None:
+    one, two = await offer(redis), await offer(redis)
+    await inbox.open(one.session_id)
+    reading = asyncio.create_task(read_one(inbox))
+    await until_blocked(redis)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await inbox.open(two.session_id)
+    await send(redis, two, say("a"))
+    assert await reading == say("a")
+    assert loop.time() - began < 1.0, "the read was not called back, it ended by itself"
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_session_that_opens_at_any_moment_of_a_read_is_heard(redis: Redis, inbox: Inbox, turns: int) -> None:
+    """The read may be on its way to the server when the session opens."""
+    one, two = await offer(redis), await offer(redis)
+    await inbox.open(one.session_id)
+    reading = asyncio.create_task(read_one(inbox))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await inbox.open(two.session_id)
+    await send(redis, two, say("a"))
+    async with asyncio.timeout(1.5):
+        assert await reading == say("a")
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_the_last_session_may_close_at_any_moment_of_a_read(redis: Redis, inbox: Inbox, turns: int) -> None:
+    one, two = await offer(redis), await offer(redis)
+    await inbox.open(one.session_id)
+    reading = asyncio.create_task(read_one(inbox))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    inbox.close(one.session_id)
+    await inbox.open(two.session_id)
+    await send(redis, two, say("a"))
+    assert await reading == say("a")
+
+
+async def test_what_an_earlier_holder_left_undone_is_given_first_and_once(redis: Redis, inbox: Inbox) -> None:
+    launch = await offer(redis)
+    async with aclosing(Inbox(redis, "earlier")) as earlier:
+        await earlier.open(launch.session_id)
+        await send(redis, launch, say("done"))
+        await send(redis, launch, say("undone"))
+        [(_, first, command), _] = await earlier.read()
+        await earlier.reply(launch.session_id, first, command, Reply(command_id="done", outcome=Outcome.DELIVERED))
+    await send(redis, launch, say("new"))
+    [(_, left)] = await inbox.open(launch.session_id)
+    assert left == say("undone")
+    assert await read_one(inbox) == say("new")
+
+
+async def test_a_command_sent_before_anyone_listened_is_read(redis: Redis, inbox: Inbox) -> None:
+    launch = await offer(redis)
+    await send(redis, launch, say("early"))
+    assert await inbox.open(launch.session_id) == []
+    assert await read_one(inbox) == say("early")
+
+
+async def test_a_finished_session_does_not_keep_the_others_from_being_read(redis: Redis, inbox: Inbox) -> None:
+    over, live = await offer(redis), await offer(redis)
+    await inbox.open(over.session_id)
+    await inbox.open(live.session_id)
+    reading = asyncio.create_task(read_one(inbox))
+    await until_blocked(redis)
+    [(entry, _), _] = await Launches(redis).live(2)
+    ended = Ended(session_id=over.session_id, attempt=1, reason=Reason.LEFT)
+    assert await Launches(redis).finish(entry, "", over, ended) == "finished"
+    await send(redis, live, say("a"))
+    assert await reading == say("a")
+    assert not await redis.exists(contract.commands_key(over.session_id))
+
+
+async def test_a_closed_session_is_not_read_and_stays_for_its_next_holder(redis: Redis, inbox: Inbox) -> None:
+    closed, live = await offer(redis), await offer(redis)
+    await inbox.open(closed.session_id)
+    await inbox.open(live.session_id)
+    inbox.close(closed.session_id)
+    await send(redis, closed, say("a"))
+    await send(redis, live, say("b"))
+    assert await read_one(inbox) == say("b")
+    assert await redis.xlen(contract.commands_key(closed.session_id)) == 1
+
+
+async def test_a_command_that_cannot_be_read_is_passed_over(redis: Redis, inbox: Inbox) -> None:
+    launch = await offer(redis)
+    await inbox.open(launch.session_id)
+    await redis.xadd(contract.commands_key(launch.session_id), {FIELD: '{"type": "of tomorrow"}'})
+    await send(redis, launch, say("a"))
+    assert await read_one(inbox) == say("a")
+
+
+@pytest.mark.parametrize("reply_to", [None, "gateway-1"])
+async def test_a_reply_takes_the_command_away_and_goes_to_the_gateway_that_waits(
+    redis: Redis, inbox: Inbox, reply_to: str | None
+) -> None:
+    launch = await offer(redis)
+    stream = contract.commands_key(launch.session_id)
+    await inbox.open(launch.session_id)
+    await send(redis, launch, say("a", reply_to=reply_to))
+    [(session, entry, command)] = await inbox.read()
+    await inbox.reply(session, entry, command, Reply(command_id="a", outcome=Outcome.DELIVERED, result={"x": 1}))
+    assert await redis.xlen(stream) == 0
+    assert (await pending(redis, stream))["pending"] == 0
+    replies = await streams.between(redis, contract.replies_key("gateway-1"))
+    assert len(replies) == (1 if reply_to else 0)
+    if reply_to:
+        assert '"outcome":"delivered"' in replies[0][1][FIELD]
+        assert 0 < await redis.ttl(contract.replies_key("gateway-1")) <= contract.REPLIES_KEPT_S
+
+
+async def test_a_command_to_a_session_that_is_over_is_not_accepted(redis: Redis) -> None:
+    launch = a_launch()
+    assert not await Commands(redis).send(launch.session_id, launch.room_url, Leave(command_id="c"))
+
+
+async def pending(redis: Redis, stream: str) -> Any:
+    return await redis.xpending(stream, COMMANDS)
+
+
+async def until_blocked(redis: Redis) -> None:
+    """Some client is in a blocking read."""
+    async with asyncio.timeout(10):
+        while (await redis.info("clients"))["blocked_clients"] == 0:
+            await asyncio.sleep(0.001)
