@@ -1,0 +1,57 @@
+"""The README is true: its table of settings is the code's."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.gateway.settings import GatewaySettings
+from services.operator.settings import OperatorSettings
+from services.runner.settings import RunnerSettings
+from shared.settings import FleetSettings, variable
+from tests.processes import ROOT
+
+README = ROOT / "README.md"
+KINDS: dict[str, type[FleetSettings]] = {
+    "gateway": GatewaySettings,
+    "operator": OperatorSettings,
+    "runner": RunnerSettings,
+}
+
+
+def shown(default: Any) -> str:
+    """A default as one would write it into the environment."""
+    if isinstance(default, bool):
+        return str(int(default))
+    if isinstance(default, tuple):
+        return ",".join(default)
+    return "" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def wanted() -> dict[str, tuple[str, str]]:
+    """Each variable with its default and its readers, from the code."""
+    rows: dict[str, tuple[str, str]] = {}
+    for service, kind in KINDS.items():
+        for field in msgspec.structs.fields(kind):
+            name, default = variable(field.name), shown(field.default)
+            _, readers = rows.get(name, (default, ""))
+            assert rows.get(name, (default, ""))[0] == default, f"{name} has two defaults"
+            rows[name] = (default, f"{readers}, {service}" if readers else service)
+    return {name: (default, "all" if readers == ", ".join(KINDS) else readers) for name, (default, readers) in rows.items()}
+
+
+def written() -> dict[str, tuple[str, str]]:
+    """The same, from the README."""
+    row = re.compile(r"^\| `([A-Z_]+)` \| (?:`(.*?)`)? ?\| (.*?) \| ", re.MULTILINE)
+    return {name: (default, readers) for name, default, readers in row.findall(README.read_text())}
+
+
+def test_the_settings_in_the_readme_are_those_of_the_code() -> None:
+    assert written() == wanted()
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(((?:services|shared|tests|docs)/[^)]*)\)", README.read_text()))
+def test_a_file_that_the_readme_points_at_is_there(path: str) -> None:
+    assert (ROOT / Path(path)).exists()
