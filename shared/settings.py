@@ -15,6 +15,7 @@ from msgspec import Meta
 from shared.errors import SettingsError
 
 Seconds = Annotated[float, Meta(ge=0)]
+Duration = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -33,10 +34,21 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The least severe line that is written."""
     health_port: Port = 0
     """Port of `/healthz` and `/readyz` of operator and runner; 0: none."""
-    lease_s: Annotated[float, Meta(gt=0)] = 20.0
+    lease_s: Duration = 20.0
     """A launch whose runner was silent for this long is free again."""
     max_attempts: Positive = 3
     """How many bots a session may use up before it is a dead letter."""
+
+
+class LaunchSettings(FleetSettings, frozen=True, kw_only=True):
+    """What those who make launches read, and those who hold bots to them."""
+
+    launch_deadline_s: Duration = 120.0
+    """How long a session may wait for a runner, where the request does not say."""
+    max_duration_s: Duration = 4 * 3600.0
+    """The longest a session may last; a request may ask for less."""
+    join_timeout_s: Duration = 30.0
+    """How long a bot may take to be in its room, and a WebRTC client to make its offer."""
 
 
 S = TypeVar("S", bound=msgspec.Struct)

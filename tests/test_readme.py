@@ -39,7 +39,9 @@ def wanted() -> dict[str, tuple[str, str]]:
             _, readers = rows.get(name, (default, ""))
             assert rows.get(name, (default, ""))[0] == default, f"{name} has two defaults"
             rows[name] = (default, f"{readers}, {service}" if readers else service)
-    return {name: (default, "all" if readers == ", ".join(KINDS) else readers) for name, (default, readers) in rows.items()}
+    return {
+        name: (default, "all" if readers == ", ".join(KINDS) else readers) for name, (default, readers) in rows.items()
+    }
 
 
 def written() -> dict[str, tuple[str, str]]:

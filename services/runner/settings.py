@@ -1,13 +1,9 @@
 """What a runner reads from the environment."""
 
-from typing import Annotated
-
-from msgspec import Meta
-
-from shared.settings import FleetSettings, Positive, Seconds
+from shared.settings import LaunchSettings, Positive, Seconds
 
 
-class RunnerSettings(FleetSettings, frozen=True, kw_only=True):
+class RunnerSettings(LaunchSettings, frozen=True, kw_only=True):
     """A runner's settings; supervisor, zygote and session processes read the same."""
 
     bot: str = "services.runner.bots.greeter"
@@ -20,12 +16,6 @@ class RunnerSettings(FleetSettings, frozen=True, kw_only=True):
     """With RUNNER_AUTO_START=1: put the bot into exactly this room, at once."""
     daily_token: str | None = None
     """The meeting token for DAILY_ROOM_URL."""
-    join_timeout_s: Annotated[float, Meta(gt=0)] = 30.0
-    """How long a bot may take to be in its room, and a WebRTC client to make its offer."""
-    max_duration_s: Annotated[float, Meta(gt=0)] = 4 * 3600.0
-    """The longest session of DAILY_ROOM_URL; other launches carry their own limit."""
-    launch_deadline_s: Annotated[float, Meta(gt=0)] = 120.0
-    """How long the launch of DAILY_ROOM_URL may wait."""
     stop_grace_s: Seconds = 10.0
     """How long a bot that was told to leave may take before its process is killed."""
     drain_grace_s: Seconds = 3600.0

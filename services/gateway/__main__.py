@@ -1,0 +1,37 @@
+"""The gateway's process: `python -m services.gateway`."""
+
+import asyncio
+import sys
+
+from services.gateway.app import create_app
+from services.gateway.parts import ANSWER_S, assemble
+from services.gateway.server import serve
+from services.gateway.settings import GatewaySettings
+from shared import logs
+from shared.errors import SettingsError
+from shared.redis_connection import connect
+from shared.settings import load
+
+
+async def _run(settings: GatewaySettings) -> None:
+    # A reader must see when its connection breaks, so as to find its place again.
+    readers = connect(settings.redis_url, retries=0)
+    async with connect(settings.redis_url, answer_s=ANSWER_S) as redis, readers as readers_redis:
+        parts = assemble(settings, redis, readers_redis)
+        await serve(create_app(parts), parts)
+
+
+def main() -> int:
+    """Run until told to stop; gives the exit code."""
+    try:
+        settings = load(GatewaySettings)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    logs.setup("gateway", level=settings.log_level, form=settings.log_format)
+    asyncio.run(_run(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The HTTP application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Response, Router
+from litestar.di import Provide
+from litestar.enums import MediaType
+from litestar.exceptions import NotFoundException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
+from litestar.openapi.spec import Components, License, SecurityScheme
+
+from services.gateway import admin, client_page, errors, fleet, join, leaving, pipecat_api, session_views, signalling
+from services.gateway.auth import OPEN, Keys
+from services.gateway.parts import Parts
+
+LARGEST_BODY = 1_048_576
+
+HANDLERS = [
+    join.join,
+    leaving.leave,
+    leaving.delete_session,
+    admin.admin,
+    session_views.live_sessions,
+    session_views.one_session,
+    signalling.offer,
+    signalling.candidates,
+    pipecat_api.start,
+    pipecat_api.start_agent,
+    pipecat_api.status,
+    fleet.fleet,
+    fleet.healthz,
+    fleet.readyz,
+    client_page.home,
+]
+
+
+def create_app(parts: Parts) -> Litestar:
+    """The application; its lifespan reads the streams that requests wait on."""
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        async with parts.reading():
+            yield
+
+    keys = Keys(parts.settings.join_keys, parts.settings.admin_keys)
+    return Litestar(
+        [*HANDLERS, client_page.client_page()],
+        dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
+        exception_handlers=errors.HANDLERS,
+        guards=[keys.guard],
+        lifespan=[lifespan],
+        logging_config=None,
+        debug=False,
+        openapi_config=_documentation(),
+        request_max_body_size=LARGEST_BODY,
+    )
+
+
+def _documentation() -> OpenAPIConfig:
+    """The document alone, without a page: Litestar's pages load their scripts from other hosts."""
+    return OpenAPIConfig(
+        title="Pipefleet",
+        version="0.1.0",
+        description="One request puts a bot in a room; the fleet keeps it there until it is told to leave.",
+        license=License(name="Apache-2.0", identifier="Apache-2.0"),
+        components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),
+        security=[{"key": []}],
+        use_handler_docstrings=True,
+        openapi_router=Router(
+            "/schema", route_handlers=[], opt=OPEN, include_in_schema=False, after_request=_in_one_shape
+        ),
+        render_plugins=[
+            JsonRenderPlugin(path=["/", "/openapi.json"], media_type=MediaType.JSON),
+            YamlRenderPlugin(),
+        ],
+    )
+
+
+async def _in_one_shape(response: Response[Any]) -> Response[Any]:
+    """Litestar answers for unknown pages of its documentation with HTML of its own."""
+    if response.status_code == 404:
+        raise NotFoundException
+    return response

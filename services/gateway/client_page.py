@@ -1,0 +1,117 @@
+"""`/client/`: the page of the package `pipecat-ai-prebuilt`, to talk to a bot in the browser.
+
+The page's SmallWebRTC transport takes the microphone through Daily's call object, which fetches its code from
+c.daily.co and reports to Sentry. Here it takes it through `client/local_media.js`: the transport's script is served
+with that one import pointed there. What the page loads for the Daily transport stays as it is.
+"""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import structlog
+from litestar import Request, Response, Router, get
+from litestar.datastructures import CacheControlHeader
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Redirect
+from litestar.static_files import create_static_files_router
+
+from services.gateway.auth import OPEN
+
+PACKAGE = "pipecat_ai_prebuilt"
+LOCAL_MEDIA = Path(__file__).parent / "client" / "local_media.js"
+
+_DAILY_IMPORT = re.compile(r'import\{t as (?P<name>\w+)\}from"\./daily-esm-[\w-]+\.js"')
+_OUR_IMPORT = 'import{{LocalMediaCall as {name}}}from"../{file}"'
+
+_log = structlog.get_logger()
+
+
+class UnexpectedPageError(Exception):
+    """The package has changed so much that its transport cannot be given our media."""
+
+
+def page_directory() -> Path:
+    """Where the page's files are. The package is not imported: that would print, and need FastAPI.
+
+    Raises:
+        ModuleNotFoundError: the package is not installed, or has no page in it.
+    """
+    spec = find_spec(PACKAGE)
+    for place in (spec and spec.submodule_search_locations) or ():
+        directory = Path(place, "client", "dist")
+        if (directory / "index.html").is_file():
+            return directory
+    raise ModuleNotFoundError(f"{PACKAGE} with its client/dist is needed for /client/", name=PACKAGE)
+
+
+@get("/", opt=OPEN, include_in_schema=False, sync_to_thread=False)
+def home() -> Redirect:
+    """To the page."""
+    return Redirect("/client/")
+
+
+def client_page(directory: Path | None = None) -> Router:
+    """Serves the page's files, from the package unless `directory` says otherwise."""
+    page = directory or page_directory()
+    router = create_static_files_router(
+        "/client",
+        directories=[page],
+        html_mode=True,
+        opt=OPEN,
+        before_request=_with_slash,
+    )
+    local_media = LOCAL_MEDIA.read_text()
+    try:
+        file = _transport_file(page)
+        transport = with_local_media(file.read_text(), local_media)
+    except UnexpectedPageError as error:
+        meaning = "the page at /client/ needs the internet, and runs a script from c.daily.co"
+        _log.warning("client_page_unexpected", error=str(error), meaning=meaning)
+        return router
+    router.register(_script(f"/assets/{file.name}", transport))
+    router.register(_script(f"/{LOCAL_MEDIA.name}", local_media))
+    return router
+
+
+def with_local_media(transport: str, local_media: str) -> str:
+    """The transport's script, taking its media from ours.
+
+    Raises:
+        UnexpectedPageError: it does not import Daily's as we know it, or uses something of it that ours has not.
+    """
+    imports = list(_DAILY_IMPORT.finditer(transport))
+    name = imports[0]["name"] if len(imports) == 1 else ""
+    if not name or f"{name}.getCallInstance()??{name}.createCallObject()" not in transport:
+        raise UnexpectedPageError("the SmallWebRTC transport takes its media in a way not known here")
+    methods = set(re.findall(r"\b_daily\??\.(\w+)", transport))
+    events = set(re.findall(r"\b_daily\.on\(`([^`]+)`", transport))
+    missing = [method for method in methods if not re.search(rf"^  (?:async )?{method}\(", local_media, re.MULTILINE)]
+    missing += [event for event in events if f'"{event}"' not in local_media]
+    if missing:
+        raise UnexpectedPageError(
+            f"the SmallWebRTC transport needs {', '.join(sorted(missing))} of Daily's call object"
+        )
+    return _DAILY_IMPORT.sub(_OUR_IMPORT.format(name=name, file=LOCAL_MEDIA.name), transport)
+
+
+def _transport_file(page: Path) -> Path:
+    found = [file for file in (page / "assets").glob("*.js") if "SmallWebRTCMediaManager" in file.read_text()]
+    if len(found) != 1:
+        raise UnexpectedPageError(f"the SmallWebRTC transport is in {len(found)} of the page's scripts, not in one")
+    return found[0]
+
+
+def _script(path: str, text: str) -> HTTPRouteHandler:
+    # The name of the transport's file stands for the package's version and not for ours.
+    @get(path, include_in_schema=False, sync_to_thread=False, cache_control=CacheControlHeader(no_cache=True))
+    def script() -> Response[str]:
+        return Response(text, media_type="text/javascript")
+
+    return script
+
+
+async def _with_slash(request: Request[Any, Any, Any]) -> Redirect | None:
+    """The page names its files relative to itself."""
+    return Redirect("/client/") if request.scope["raw_path"].partition(b"?")[0] == b"/client" else None

@@ -1,0 +1,222 @@
+"""What the gateway answers when it cannot do what was asked; everywhere in one shape.
+
+HttpError              a sentence for the caller, with status and code
+├── Invalid            400 INVALID_BODY: the request itself is wrong; names the field
+├── Unauthorized       401 UNAUTHORIZED: no key that we know
+├── Forbidden          403 FORBIDDEN: a key of the wrong class
+├── NotFound           404 NOT_FOUND: no such session, or it is over
+├── Refused            409 REFUSED: the bot said no, or its session ended meanwhile
+├── AtCapacity         429 AT_CAPACITY: the queue is full
+├── NotSupported       501 NOT_SUPPORTED
+├── BadAnswer          502 BAD_ANSWER: the bot's answer makes no sense
+└── NoAnswer           504 NO_ANSWER: the bot did not answer in time
+"""
+
+import traceback
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
+from litestar.types import ExceptionHandlersMap
+
+from shared.errors import PipefleetError, Unavailable
+
+RETRY_FULL_S = 5
+RETRY_AWAY_S = 2
+
+_log = structlog.get_logger()
+
+
+class HttpError(PipefleetError):
+    """An answer that is an error. The text is one sentence for people, and holds no secret."""
+
+    status: ClassVar[HTTPStatus]
+    code: ClassVar[str]
+    headers: ClassVar[dict[str, str]] = {}
+
+
+class Invalid(HttpError):  # noqa: N818 - the errors of this tree say what is the case
+    """The request is wrong in itself."""
+
+    status = HTTPStatus.BAD_REQUEST
+    code = "INVALID_BODY"
+
+    def __init__(self, field: str, complaint: str) -> None:
+        super().__init__(f"{field}: {complaint}")
+
+
+class Unauthorized(HttpError):  # noqa: N818
+    """No key, or none that we know."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    code = "UNAUTHORIZED"
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(HttpError):  # noqa: N818
+    """The key is for something else."""
+
+    status = HTTPStatus.FORBIDDEN
+    code = "FORBIDDEN"
+
+
+class NotFound(HttpError):  # noqa: N818
+    """No such thing."""
+
+    status = HTTPStatus.NOT_FOUND
+    code = "NOT_FOUND"
+
+
+class Refused(HttpError):  # noqa: N818
+    """Not in this state of the session."""
+
+    status = HTTPStatus.CONFLICT
+    code = "REFUSED"
+
+
+class AtCapacity(HttpError):  # noqa: N818
+    """The queue is full."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "AT_CAPACITY"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": str(RETRY_FULL_S)}
+
+
+class NotSupported(HttpError):  # noqa: N818
+    """A part of a foreign API that this gateway does not have."""
+
+    status = HTTPStatus.NOT_IMPLEMENTED
+    code = "NOT_SUPPORTED"
+
+
+class BadAnswer(HttpError):  # noqa: N818
+    """The bot answered something else."""
+
+    status = HTTPStatus.BAD_GATEWAY
+    code = "BAD_ANSWER"
+
+
+class NoAnswer(HttpError):  # noqa: N818
+    """The bot did not answer in time."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "NO_ANSWER"
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Every error's body. `message` repeats `error` for clients that look there."""
+
+    error: str
+    code: str
+    status: int
+    message: str
+
+
+_FOREIGN = {
+    HTTPStatus.METHOD_NOT_ALLOWED: ("METHOD_NOT_ALLOWED", "{method} is not possible here."),
+    HTTPStatus.NOT_FOUND: ("NOT_FOUND", "There is nothing at this address."),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("TOO_LARGE", "The body is larger than 1 MB."),
+}
+"""Code and sentence for the errors that the framework raises itself."""
+
+
+def complaint(text: str) -> str:
+    """A sentence of msgspec's without its path and marks, such as `expected str, got int`."""
+    sentence = text.partition(" - at ")[0].replace("`", "")
+    for start, rest in (("Object missing required field ", "is missing"), ("Object contains unknown field ", "")):
+        if sentence.startswith(start):
+            name = sentence.removeprefix(start)
+            return f"{name}: {rest}" if rest else f"{name}: there is no such field"
+    return sentence[:1].lower() + sentence[1:]
+
+
+def invalid_field(error: msgspec.ValidationError) -> Invalid:
+    """The same for a struct that we converted ourselves."""
+    text = complaint(str(error))
+    path = str(error).partition("`$.")[2].rstrip("`")
+    field, _, rest = (path, "", text) if path else text.partition(": ")
+    return Invalid(field, rest)
+
+
+def _answer(status: int, code: str, sentence: str, headers: dict[str, str] | None = None) -> Response[ErrorBody]:
+    body = ErrorBody(error=sentence, code=code, status=status, message=sentence)
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def _ours(_: Request[Any, Any, Any], error: HttpError) -> Response[ErrorBody]:
+    return _answer(error.status, error.code, str(error), error.headers)
+
+
+def _away(_: Request[Any, Any, Any], error: Unavailable) -> Response[ErrorBody]:
+    _log.warning("redis_away", error=str(error))
+    headers = {"Retry-After": str(RETRY_AWAY_S)}
+    return _answer(503, "UNAVAILABLE", "The fleet's Redis does not answer. Please try again.", headers)
+
+
+def _invalid(_: Request[Any, Any, Any], error: ValidationException) -> Response[ErrorBody]:
+    first: dict[str, str] = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
+    field, text = first.get("key", ""), complaint(first.get("message", "not valid"))
+    if first.get("source") != "body":
+        return _answer(400, "INVALID_QUERY", f"{field}: {text}" if field else text)
+    if text == "'data'":
+        return _answer(400, "INVALID_BODY", "A JSON object is needed as body.")
+    at_root = field == "data"
+    return _answer(400, "INVALID_BODY", text if at_root else f"{field.replace('[...]', '')}: {text}")
+
+
+def _foreign(request: Request[Any, Any, Any], error: HTTPException) -> Response[ErrorBody]:
+    if error.status_code >= 500:
+        return _unexpected(request, error)
+    # The framework's own text for a bad request is about JSON or the query; neither quotes what was sent.
+    code, sentence = _FOREIGN.get(HTTPStatus(error.status_code), ("INVALID_BODY", f"Not readable: {error.detail}."))
+    return _answer(error.status_code, code, sentence.format(method=request.method), error.headers)
+
+
+def _too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[ErrorBody]:
+    return _answer(400, "INVALID_BODY", "The body is nested too deeply.")
+
+
+def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
+    # Where, and what kind; not the text, which may quote what the request carried.
+    where = traceback.format_tb(error.__traceback__)[-3:]
+    _log.error("request_failed", method=request.method, path=request.url.path, kind=type(error).__name__, where=where)
+    return _answer(500, "INTERNAL", "Something went wrong in the gateway; its log says where.")
+
+
+HANDLERS: ExceptionHandlersMap = {
+    HttpError: _ours,
+    Unavailable: _away,
+    ValidationException: _invalid,
+    HTTPException: _foreign,
+    RecursionError: _too_deep,
+    Exception: _unexpected,
+}
+
+_EXAMPLES: dict[int, tuple[str, str]] = {
+    400: ("INVALID_BODY", "room_url: must be given for transport daily"),
+    404: ("NOT_FOUND", "There is no such session."),
+    409: ("REFUSED", "The session is over: left"),
+    413: _FOREIGN[HTTPStatus.REQUEST_ENTITY_TOO_LARGE],
+    429: ("AT_CAPACITY", "1000 sessions wait for a runner already."),
+    501: ("NOT_SUPPORTED", "createDailyRoom: Daily rooms are not created here."),
+    503: ("UNAVAILABLE", "The fleet's Redis does not answer. Please try again."),
+    504: ("NO_ANSWER", "The bot did not answer within 30 s."),
+}
+
+
+def documented(*statuses: int) -> dict[int, ResponseSpec]:
+    """The OpenAPI description of these errors and of a bad request, with an example each."""
+    return {
+        status: ResponseSpec(
+            ErrorBody,
+            generate_examples=False,
+            description=HTTPStatus(status).phrase,
+            examples=[Example(value={"error": text, "code": code, "status": status, "message": text})],
+        )
+        for status, (code, text) in ((status, _EXAMPLES[status]) for status in (400, *statuses))
+    }

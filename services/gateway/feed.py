@@ -1,0 +1,71 @@
+"""Waiting for news of a session: one reader of the fleet feed per process, for all requests that wait."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from services.gateway.tail import Tail
+from shared.contract import EVENTS
+from shared.events import decode
+from shared.redis_connection import Redis
+from shared.streams import Entries
+
+
+class Watch:
+    """One request's wait for news of one session."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def wake(self) -> None:
+        """Make the wait end, or the next one when nobody waits."""
+        self._event.set()
+
+    async def changed(self, wait_s: float) -> None:
+        """Return when there may be news since the last call, or the time is up. What it is, the history says."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._event.wait()
+        self._event.clear()
+
+
+class Feed:
+    """The process's one look at `{bot}:events`."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._watches: dict[str, set[Watch]] = {}
+        self._tail = Tail(redis, EVENTS, take=self._take, resume=self._wake_all, news=True)
+        self.stopping = False
+        """The process is about to stop: whoever waits answers with what there is."""
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        await self._tail.run()
+
+    def stop_waiting(self) -> None:
+        """Ask every request that waits to come to its end."""
+        self.stopping = True
+        self._wake_all()
+
+    @contextmanager
+    def watching(self, session_id: str) -> Iterator[Watch]:
+        """Register for news of a session. What is written after this is not missed."""
+        watch = Watch()
+        self._watches.setdefault(session_id, set()).add(watch)
+        try:
+            yield watch
+        finally:
+            watches = self._watches[session_id]
+            watches.discard(watch)
+            if not watches:
+                del self._watches[session_id]
+
+    def _take(self, entries: Entries) -> None:
+        for _, event in decode(entries):
+            for watch in self._watches.get(event.session_id, ()):
+                watch.wake()
+
+    def _wake_all(self) -> None:
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.wake()

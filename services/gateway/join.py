@@ -1,0 +1,218 @@
+"""`POST /join`: a bot into a room."""
+
+import asyncio
+from typing import Annotated, Any, TypeAlias
+from uuid import uuid4
+
+import msgspec
+import structlog
+from litestar import Response, post
+from litestar.openapi.spec import Example
+from litestar.params import Body, QueryParameter
+from msgspec import UNSET, Meta
+
+from services.gateway import sessions
+from services.gateway.auth import START
+from services.gateway.errors import AtCapacity, Invalid, documented
+from services.gateway.parts import Injected, Parts
+from services.gateway.settings import GatewaySettings
+from shared import rooms
+from shared.contract import Launch, Status, Transport
+from shared.errors import Unavailable
+from shared.settings import Duration
+
+DEEPEST_BODY = 64
+"""How deeply the bot's `body` may be nested: well below what any JSON reader on its way gives up at."""
+LONGEST_DEADLINE_S = 24 * 3600.0
+
+_log = structlog.get_logger()
+
+Url: TypeAlias = Annotated[str, Meta(min_length=1, max_length=rooms.MAX_LENGTH)]
+Token: TypeAlias = Annotated[str, Meta(max_length=8192)]
+Labels: TypeAlias = Annotated[
+    dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=256)]],
+    Meta(max_length=32),
+]
+Wait: TypeAlias = Annotated[
+    float, QueryParameter(ge=0, le=60, description="Answer when the bot is in its room, or after this many seconds.")
+]
+
+
+class OriginalFields(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """Fields of the service that this one re-does; they go to the bot inside its `body`, under their own names."""
+
+    personality_id: Any = UNSET
+    persona: Any = UNSET
+    tenant_id: Any = UNSET
+    voice: Any = UNSET
+    voice_provider: Any = UNSET
+    voice_parameters: Any = UNSET
+    voice_only: Any = UNSET
+    session_persistence: Any = UNSET
+    participant_id: Any = UNSET
+    session_user_id: Any = UNSET
+    session_user_email: Any = UNSET
+    session_user_name: Any = UNSET
+    session_id: Any = UNSET
+    is_onboarding: Any = UNSET
+    session_override: Any = UNSET
+    supported_features: Any = UNSET
+    mode_personality_voice_config: Any = UNSET
+    debug_trace_id: Any = UNSET
+
+
+class JoinRequest(OriginalFields, frozen=True, kw_only=True, rename=None):
+    """A bot wanted in a room."""
+
+    room_url: Annotated[
+        Url | None,
+        Meta(description="The room; needed for daily, otherwise the session can be a room of its own."),
+    ] = None
+    token: Annotated[Token | None, Meta(description="The bot's token for the room.")] = None
+    body: Annotated[Any, Meta(description="Any JSON, for the bot.")] = None
+    transport: Transport = "daily"
+    deadline_s: Annotated[
+        Annotated[Duration, Meta(le=LONGEST_DEADLINE_S)] | None,
+        Meta(description="How long the session may wait for a runner before it fails."),
+    ] = None
+    max_duration_s: Annotated[
+        Duration | None, Meta(description="How long the session may last; at most MAX_DURATION.")
+    ] = None
+    labels: Annotated[Labels, Meta(description="For you; they come back with the session.")] = {}
+
+
+class JoinReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The room's session, and where it stands."""
+
+    session_id: str
+    room_url: str
+    transport: Transport
+    status: Status
+    reused: bool
+    queue_depth: int
+    """How many sessions wait for a runner, this one included; 0 for a reused one."""
+
+
+_EXAMPLES = [
+    Example(summary="A Daily room", value={"room_url": "https://example.daily.co/room", "token": "…"}),
+    Example(summary="WebRTC without an account", value={"transport": "webrtc", "body": {"language": "en"}}),
+]
+
+
+@post("/join", status_code=202, opt=START, responses=documented(429, 503), tags=["sessions"])
+async def join(
+    data: Annotated[JoinRequest, Body(title="JoinRequest", examples=_EXAMPLES)], parts: Injected, wait: Wait = 0.0
+) -> Response[JoinReply]:
+    """Put a bot into a room: 202 for a new session, 200 when the room has one already."""
+    reply = await accept(parts, launch_of(data, parts.settings, str(uuid4())))
+    if wait:
+        reply = msgspec.structs.replace(reply, status=await settled(parts, reply, wait))
+    return Response(
+        reply,
+        status_code=200 if reply.reused else 202,
+        headers={"Location": f"/sessions/{reply.session_id}"},
+    )
+
+
+def launch_of(data: JoinRequest, settings: GatewaySettings, session_id: str) -> Launch:
+    """The launch that a request asks for.
+
+    Raises:
+        Invalid: it asks for something that cannot be.
+    """
+    if data.max_duration_s is not None and data.max_duration_s > settings.max_duration_s:
+        raise Invalid("max_duration_s", f"must be at most {settings.max_duration_s:g}")
+    return Launch(
+        session_id=session_id,
+        room_url=_room(data, settings, session_id),
+        transport=data.transport,
+        deadline_s=data.deadline_s or settings.launch_deadline_s,
+        max_duration_s=data.max_duration_s or settings.max_duration_s,
+        token=data.token,
+        body=bot_body(data),
+        labels=data.labels,
+    )
+
+
+def _room(data: JoinRequest, settings: GatewaySettings, session_id: str) -> str:
+    try:
+        if data.transport == "daily":
+            if data.room_url is None:
+                raise Invalid("room_url", "must be given for transport daily")
+            return rooms.daily(data.room_url, settings.room_hosts)
+        return rooms.canonical(data.room_url or f"{data.transport}://{session_id}")
+    except rooms.BadRoom as error:
+        raise Invalid("room_url", str(error)) from None
+
+
+def bot_body(data: JoinRequest) -> Any:
+    """What the bot gets as its `body`: the request's, with the original's fields in it; the body's own win.
+
+    Raises:
+        Invalid: there are such fields and the body is not an object, or it is nested too deeply.
+    """
+    gathered = {
+        field.encode_name: value
+        for field in msgspec.structs.fields(OriginalFields)
+        if (value := getattr(data, field.name)) is not UNSET
+    }
+    body = data.body
+    if gathered and body is not None and not isinstance(body, dict):
+        raise Invalid("body", f"must be an object when {next(iter(gathered))} is given")
+    if gathered:
+        body = {**gathered, **(body or {})}
+    if _deeper_than(body, DEEPEST_BODY):
+        raise Invalid("body", f"must not be nested more than {DEEPEST_BODY} deep")
+    return body
+
+
+def _deeper_than(value: Any, levels: int) -> bool:
+    here = [value]
+    for _ in range(levels + 1):
+        containers = [item for item in here if isinstance(item, dict | list)]
+        if not containers:
+            return False
+        here = [inner for outer in containers for inner in (outer.values() if isinstance(outer, dict) else outer)]
+    return True
+
+
+async def accept(parts: Parts, launch: Launch) -> JoinReply:
+    """Accept the session; from here on it reaches its end whatever happens. Or give the room's live one.
+
+    Raises:
+        AtCapacity: too many sessions wait already.
+        Unavailable: Redis does not answer.
+    """
+    offered = await parts.launches.offer(launch, queue_limit=parts.settings.queue_limit)
+    if offered.outcome == "full":
+        raise AtCapacity(f"{offered.depth} sessions wait for a runner already.")
+    reused = offered.outcome == "reused"
+    # The session of the room may end at this very moment; then its end is what the caller sees.
+    session = await sessions.read(parts.redis, offered.session_id) if reused else None
+    _log.info("session_accepted", session_id=offered.session_id, transport=launch.transport, reused=reused)
+    return JoinReply(
+        session_id=offered.session_id,
+        room_url=launch.room_url,
+        transport=session.transport if session else launch.transport,
+        status=session.status if session else Status.QUEUED,
+        reused=reused,
+        queue_depth=offered.depth,
+    )
+
+
+async def settled(parts: Parts, reply: JoinReply, wait_s: float) -> Status:
+    """The session's status once the bot is in its room or the session over, or when the time is up."""
+    status = reply.status
+    until = asyncio.get_running_loop().time() + wait_s
+    with parts.feed.watching(reply.session_id) as watch:
+        while True:
+            try:
+                session = await sessions.read(parts.redis, reply.session_id)
+            except Unavailable:
+                # It is accepted all the same; the feed says when there is a server to ask again.
+                session = None
+            status = session.status if session else status
+            left = until - asyncio.get_running_loop().time()
+            if status is Status.RUNNING or status.over or left <= 0 or parts.feed.stopping:
+                return status
+            await watch.changed(left)

@@ -1,0 +1,99 @@
+"""What the request handlers work with."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from services.gateway import sessions
+from services.gateway.errors import Invalid, NotFound
+from services.gateway.feed import Feed
+from services.gateway.replies import Replies
+from services.gateway.sessions import Session
+from services.gateway.settings import GatewaySettings
+from shared.commands import Commands
+from shared.launches import Launches
+from shared.redis_connection import Redis
+from shared.rooms import BadRoom, canonical
+
+ANSWER_S = 1.0
+"""A server that has not answered a request's question for this long counts as away; it is asked again once."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The objects of one gateway process. Making them does nothing; `reading` makes feed and replies follow."""
+
+    settings: GatewaySettings
+    redis: Redis
+    launches: Launches
+    commands: Commands
+    feed: Feed
+    replies: Replies
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[None]:
+        """Follow the streams for as long as the context lasts."""
+        readers = [asyncio.create_task(part.run()) for part in (self.feed, self.replies)]
+        try:
+            yield
+        finally:
+            for reader in readers:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+
+    async def session(self, session_id: str) -> Session:
+        """A session that is not over.
+
+        Raises:
+            NotFound: there is none of this id, or it is over.
+        """
+        session = await sessions.read(self.redis, session_id)
+        if session is None:
+            raise NotFound("There is no such session.")
+        if session.status.over:
+            raise NotFound(f"The session is over: {session.reason}")
+        return session
+
+    async def session_of(self, session_id: str | None, room_url: str | None) -> Session:
+        """A session that is not over, by exactly one of its id and its room.
+
+        Raises:
+            Invalid: both are given, or none, or the room is no URL.
+            NotFound: there is none.
+        """
+        if session_id is not None and room_url is None:
+            return await self.session(session_id)
+        if room_url is None or session_id is not None:
+            raise Invalid("session_id", "either this or room_url must be given")
+        try:
+            found = await self.launches.find(canonical(room_url))
+        except BadRoom as error:
+            raise Invalid("room_url", str(error)) from None
+        if found is None:
+            raise NotFound("There is no session in this room.")
+        return await self.session(found)
+
+
+def assemble(settings: GatewaySettings, redis: Redis, readers_redis: Redis) -> Parts:
+    """All parts of a gateway; `readers_redis` is the client whose calls may block."""
+    gateway_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    return Parts(
+        settings=settings,
+        redis=redis,
+        launches=Launches(redis),
+        commands=Commands(redis),
+        feed=Feed(readers_redis),
+        replies=Replies(readers_redis, gateway_id),
+    )
+
+
+Injected: TypeAlias = NamedDependency[SkipValidation[Parts]]
+"""How a handler takes them, as its argument `parts`."""

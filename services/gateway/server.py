@@ -1,0 +1,49 @@
+"""Serving until a signal says stop."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from litestar import Litestar
+
+from services.gateway.parts import Parts
+from shared.lifecycle import Shutdown, shutdown_signals
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are for `shutdown_signals`."""
+        yield
+
+
+async def serve(app: Litestar, parts: Parts) -> None:
+    """Serve until told to stop; then take no more requests, and give those in hand a while to finish."""
+    config = uvicorn.Config(
+        app,
+        host=parts.settings.gateway_host,
+        port=parts.settings.gateway_port,
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(parts.settings.gateway_grace_s),
+    )
+    server = _Server(config)
+    async with shutdown_signals() as shutdown:
+        stopping = asyncio.create_task(_stop(server, parts, shutdown))
+        try:
+            await server.serve()
+        finally:
+            stopping.cancel()
+            await asyncio.wait({stopping})
+
+
+async def _stop(server: uvicorn.Server, parts: Parts, shutdown: Shutdown) -> None:
+    await shutdown.asked.wait()
+    server.should_exit = True
+    parts.feed.stop_waiting()
+    await shutdown.insisted.wait()
+    server.force_exit = True

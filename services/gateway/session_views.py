@@ -1,0 +1,102 @@
+"""`GET /sessions` and `GET /sessions/{id}`."""
+
+from typing import Annotated, Any
+
+import msgspec
+import structlog
+from litestar import get
+from litestar.params import FromPath, QueryParameter
+from msgspec import UNSET, UnsetType
+
+from services.gateway import sessions
+from services.gateway.errors import NotFound, documented
+from services.gateway.parts import Injected
+from services.gateway.sessions import Session
+from shared import events, launches
+from shared.contract import Reason, Start, Status, Transport
+from shared.entries import moment
+from shared.errors import BadEntry
+from shared.events import History
+
+_log = structlog.get_logger()
+
+
+class SessionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A session. Times are RFC 3339 in UTC, with milliseconds."""
+
+    session_id: str
+    room_url: str
+    transport: Transport
+    status: Status
+    reason: Reason | None
+    """Why it is over; while it is queued again, why its last attempt came to nothing."""
+    message: str
+    attempt: int
+    start: Start | None
+    """Whether the runner was waiting for it (warm) or was started for it (cold)."""
+    runner: str | None
+    created_at: str
+    ended_at: str | UnsetType = UNSET
+    labels: dict[str, str]
+    timeline: list[dict[str, Any]] | UnsetType = UNSET
+    """All its events in order: `type`, `at`, and what else the event says."""
+
+
+class SessionList(msgspec.Struct, frozen=True, kw_only=True):
+    """Live sessions, oldest first."""
+
+    sessions: list[SessionView]
+
+
+Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many sessions at most.")]
+
+
+@get("/sessions", responses=documented(503), tags=["sessions"])
+async def live_sessions(parts: Injected, limit: Limit = 100) -> SessionList:
+    """The sessions that are not over."""
+    ids = []
+    for entry, fields in await parts.launches.live(limit):
+        try:
+            ids.append(launches.decode(fields).session_id)
+        except BadEntry:
+            _log.warning("launch_unreadable", launch=entry)
+    return SessionList(sessions=[view(session) for session in await sessions.read_all(parts.redis, ids)])
+
+
+@get("/sessions/{session_id:str}", responses=documented(404, 503), tags=["sessions"])
+async def one_session(session_id: FromPath[str], parts: Injected) -> SessionView:
+    """One session with its timeline, also for a day after its end."""
+    history = await events.history(parts.redis, session_id)
+    session = sessions.fold(history)
+    if session is None:
+        raise NotFound("There is no such session.")
+    return msgspec.structs.replace(view(session), timeline=timeline(history))
+
+
+def view(session: Session) -> SessionView:
+    """A session as it is shown, without timeline."""
+    return SessionView(
+        session_id=session.session_id,
+        room_url=session.room_url,
+        transport=session.transport,
+        status=session.status,
+        reason=session.reason,
+        message=session.message,
+        attempt=session.attempt,
+        start=session.start,
+        runner=session.runner,
+        created_at=session.created_at,
+        ended_at=session.ended_at or UNSET,
+        labels=session.labels,
+    )
+
+
+def timeline(history: History) -> list[dict[str, Any]]:
+    """The events as they are shown: without what every one of a session has in common."""
+    shown = []
+    for entry, event in history:
+        fields = msgspec.to_builtins(event)
+        for common in ("v", "session_id"):
+            del fields[common]
+        shown.append({"type": fields.pop("type"), "at": moment(entry), **fields})
+    return shown

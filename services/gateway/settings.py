@@ -1,0 +1,45 @@
+"""What the gateway reads from the environment."""
+
+import ipaddress
+
+from shared.settings import LaunchSettings, Names, Port, Positive, Seconds
+
+
+class GatewaySettings(LaunchSettings, frozen=True, kw_only=True):
+    """The gateway's settings."""
+
+    gateway_host: str = "127.0.0.1"
+    """Address to listen on. Anything but loopback needs keys."""
+    gateway_port: Port = 4444
+    """Port to listen on."""
+    gateway_grace_s: Seconds = 15.0
+    """How long requests in hand may take to finish once the gateway was told to stop."""
+    room_hosts: Names = ("*.daily.co",)
+    """Hosts that a Daily room may be on; `*` stands for anything."""
+    queue_limit: Positive = 1000
+    """With this many sessions waiting for a runner, further ones are refused."""
+    join_keys: Names = ()
+    """Keys that may start sessions and connect to them."""
+    admin_keys: Names = ()
+    """Keys that may do everything: also command, read and end sessions."""
+    ice_servers: Names = ()
+    """STUN and TURN URLs for clients that ask for them at `/start`."""
+
+    def __post_init__(self) -> None:
+        """Refuse to serve the world without a key.
+
+        Raises:
+            ValueError: keys are missing.
+        """
+        if not (self.join_keys or self.admin_keys or _loopback(self.gateway_host)):
+            raise ValueError(
+                f"JOIN_KEYS, ADMIN_KEYS: without keys the gateway listens on loopback only, "
+                f"but GATEWAY_HOST is {self.gateway_host!r}"
+            )
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

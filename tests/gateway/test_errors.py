@@ -1,0 +1,66 @@
+from typing import Any
+
+import pytest
+from litestar import get
+
+from services.gateway import app as app_module
+from services.gateway.auth import OPEN
+from tests.gateway.conftest import Gateway, StartGateway
+
+
+def in_the_one_shape(answer: Any, status: int, code: str) -> str:
+    error: dict[str, Any] = answer.json()
+    assert answer.headers["content-type"] == "application/json"
+    assert (answer.status_code, error["status"], error["code"]) == (status, status, code)
+    assert sorted(error) == ["code", "error", "message", "status"]
+    assert error["error"] == error["message"]
+    assert "Traceback" not in answer.text
+    return str(error["error"])
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/sessions/a/b/c", "/schema/nothing", "/client/nothing.js", "/client/../../pyproject.toml"]
+)
+async def test_an_unknown_address_has_the_one_shape(gateway: Gateway, path: str) -> None:
+    in_the_one_shape(await gateway.http.get(path), 404, "NOT_FOUND")
+
+
+async def test_a_method_that_is_not_possible_says_which_are(gateway: Gateway) -> None:
+    answer = await gateway.http.put("/join", json={})
+    in_the_one_shape(answer, 405, "METHOD_NOT_ALLOWED")
+    assert "POST" in answer.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"{'a': 1}", b"[1]", b'"text"', b"null", b"\xff\xfe", b'{"a": 1e999}', b"[" * 500_000]
+)
+@pytest.mark.parametrize("path", ["/join", "/start", "/admin", "/leave", "/sessions/x/api/offer"])
+async def test_a_body_that_is_no_json_object_is_invalid(gateway: Gateway, path: str, content: bytes) -> None:
+    in_the_one_shape(await gateway.http.post(path, content=content), 400, "INVALID_BODY")
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_body_above_1_mb_is_too_large(gateway: Gateway, announced: bool) -> None:
+    async def pieces() -> Any:
+        for _ in range(20):
+            yield b" " * 100_000
+
+    content = b" " * 2_000_000 if announced else pieces()
+    in_the_one_shape(await gateway.http.post("/join", content=content), 413, "TOO_LARGE")
+
+
+async def test_an_unforeseen_failure_is_told_without_what_it_was_about(
+    gateway_with: StartGateway, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    @get("/broken", opt=OPEN)
+    async def broken() -> None:
+        token = "SECRET"
+        raise RuntimeError(f"cannot use {token}")
+
+    monkeypatch.setattr(app_module, "HANDLERS", [*app_module.HANDLERS, broken])
+    async with gateway_with() as gateway:
+        answer = await gateway.http.get("/broken")
+    assert "SECRET" not in in_the_one_shape(answer, 500, "INTERNAL")
+    logged = "".join(capfd.readouterr())
+    assert "SECRET" not in logged
+    assert "test_errors.py" in logged
