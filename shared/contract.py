@@ -112,6 +112,8 @@ class Reason(StrEnum):
     """Nobody offered a WebRTC connection within the join timeout."""
     DEADLINE = "deadline"
     """No runner took the launch before its deadline."""
+    MEMORY_LIMIT = "memory_limit"
+    """The bot's process used more memory than a session may."""
     LEASE_LOST = "lease_lost"
     """The runner could not keep its lease."""
     RUNNER_LOST = "runner_lost"

@@ -64,6 +64,14 @@ class SessionProcess:
         if not self.exited.is_set():
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
+    def private_mb(self) -> int:
+        """How much memory it shares with nobody, in MiB; 0 once it is gone."""
+        try:
+            rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        except OSError:
+            return 0
+        return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_")) // 1024
+
     def _reap(self) -> None:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         # Its number is not given to anyone else before it is waited for, so the group is still the one it led.

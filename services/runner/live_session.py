@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from services.runner.forks import SessionProcess
-from services.runner.pipe import Begin, Do, Done, Entering, InRoom, Offered, Over, Renewed, Stop
+from services.runner.pipe import Begin, Do, Done, EndsSoon, Entering, InRoom, Offered, Over, Renewed, Stop
 from services.runner.settings import RunnerSettings
 from shared.commands import Inbox
 from shared.contract import (
@@ -116,7 +116,7 @@ class LiveSession:
             await writer
             return over
         finally:
-            self._stop_timers("fence", "join", "end", "kill")
+            self._stop_timers(*self._timers)
             writer.cancel()
             self._process.kill()
             await self._process.exited.wait()
@@ -128,7 +128,7 @@ class LiveSession:
         if self._ordered or self._over:
             return
         self._ordered = reason
-        self._stop_timers("join", "end")
+        self._stop_timers("join", "warn", "end")
         self._set_timer("kill", time.monotonic() + self._settings.stop_grace_s, self._kill)
         self._report(Leaving(**self._whose(), reason=reason))
         # The process gets a little less, so that it can still say how it went.
@@ -156,6 +156,14 @@ class LiveSession:
         self._lost = True
         self._process.kill()
 
+    def check_memory(self) -> None:
+        """Stop a bot that uses more memory than a session may; it is replaced like one that died."""
+        limit_mb = self._settings.session_memory_mb
+        if limit_mb and not self._ordered and (used_mb := self._process.private_mb()) > limit_mb:
+            log.warning("memory_limit", session_id=self._launch.session_id, used_mb=used_mb, limit_mb=limit_mb)
+            self._ordered = Reason.MEMORY_LIMIT
+            self._process.kill()
+
     async def _follow(self) -> None:
         """Take what the process says, until it is gone."""
         while True:
@@ -171,7 +179,7 @@ class LiveSession:
                     self._reply(entry, command, reply)
                 case Over() as over:
                     self._over = over
-                    self._stop_timers("join", "end")
+                    self._stop_timers("join", "warn", "end")
                     self._set_timer("kill", time.monotonic() + self._settings.stop_grace_s, self._kill)
                 case None:
                     # Without its pipe a process is good for nothing, whatever it still does.
@@ -187,9 +195,15 @@ class LiveSession:
         now = time.monotonic()
         self.running = True
         self._stop_timers("join")
-        self._set_timer("end", now + self._launch.max_duration_s, partial(self.order, Reason.MAX_DURATION))
+        self._end_in(self._launch.max_duration_s, now)
         self._report(Running(**self._whose()))
         log.info("bot_in_room", after_s=round(now - self._began, 3))
+
+    def _end_in(self, longest_s: float, now: float) -> None:
+        warning_s = min(self._settings.end_warning_s, longest_s / 2)
+        warn = partial(self._process.pipe.send, EndsSoon(left_s=warning_s))
+        self._set_timer("warn", now + longest_s - warning_s, warn)
+        self._set_timer("end", now + longest_s, partial(self.order, Reason.MAX_DURATION))
 
     def _not_in_room(self) -> None:
         self.order(Reason.NO_CLIENT if self._waits_for_client else Reason.JOIN_TIMEOUT)
@@ -210,12 +224,12 @@ class LiveSession:
         self._timers[name] = asyncio.get_running_loop().call_at(at, act)
 
     def _stop_timers(self, *names: str) -> None:
-        for name in names:
+        for name in tuple(names):
             if timer := self._timers.pop(name, None):
                 timer.cancel()
 
     async def _settle(self) -> bool:
-        self._stop_timers("fence", "join", "end", "kill")
+        self._stop_timers(*self._timers)
         if self._lost:
             return False
         reason, message = self._verdict()
@@ -233,6 +247,7 @@ class LiveSession:
                 Reason.JOIN_TIMEOUT: f"the bot was not in its room within {within_s:g} s",
                 Reason.NO_CLIENT: f"no WebRTC client made an offer within {within_s:g} s",
                 Reason.LEASE_LOST: "the runner could not renew its lease",
+                Reason.MEMORY_LIMIT: f"the bot used more than {self._settings.session_memory_mb} MiB of private memory",
             }
             return self._ordered, told.get(self._ordered, "")
         if self._over:

@@ -9,6 +9,7 @@
 | `Do`       | supervisor | a command becomes frames                                                |
 | `Done`     | process    | the command is acknowledged, its sender told                            |
 | `Renewed`  | supervisor | the fence moves on                                                      |
+| `EndsSoon` | supervisor | the bot's pipeline gets a `SessionEndingFrame`                          |
 | `Stop`     | supervisor | the bot leaves its room; the process is killed if that takes too long   |
 | `Over`     | process    | the session ends, or goes to its next attempt; the process exits        |
 
@@ -82,6 +83,12 @@ class Renewed(_Message, frozen=True, kw_only=True):
     at: float
 
 
+class EndsSoon(_Message, frozen=True, kw_only=True):
+    """The session's longest time is over in `left_s`."""
+
+    left_s: float
+
+
 class Stop(_Message, frozen=True, kw_only=True):
     """Leave the room. Whoever is not gone after `grace_s` is killed."""
 
@@ -96,7 +103,7 @@ class Over(_Message, frozen=True, kw_only=True):
     message: str = ""
 
 
-ToProcess = Begin | Do | Renewed | Stop
+ToProcess = Begin | Do | Renewed | EndsSoon | Stop
 ToSupervisor = Ready | Entering | InRoom | Offered | Done | Over
 
 

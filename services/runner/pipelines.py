@@ -18,7 +18,8 @@ from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.workers.runner import WorkerRunner
 
-from shared.contract import Message, Outcome, Say
+from services.runner.frames import SessionEndingFrame
+from shared.contract import Message, Say
 
 
 class Seen:
@@ -29,6 +30,7 @@ class Seen:
         """The transport said that the bot is connected, or a client with it."""
         self.join_error: asyncio.Queue[str] = asyncio.Queue()
         """What a transport complained about before the bot was in its room."""
+        self._has_worker = asyncio.Event()
         self._runners: list[WorkerRunner] = []
         self._workers: list[PipelineWorker] = []
 
@@ -37,8 +39,9 @@ class Seen:
         self._runners.append(runner)
 
     def add_worker(self, worker: PipelineWorker) -> None:
-        """Watch a pipeline. The first without a parent is the one that commands go to."""
+        """Watch a pipeline. The first is the one that commands go to."""
         self._workers.append(worker)
+        self._has_worker.set()
         worker.add_observer(_Arrival(self))
 
     async def leave(self, reason: str) -> bool:
@@ -50,15 +53,18 @@ class Seen:
                 await worker.cancel(reason=reason)
         return bool(self._runners or self._workers)
 
-    async def deliver(self, command: Say | Message) -> Outcome:
-        """Queue a command's frames into the bot's main pipeline."""
-        worker = next((worker for worker in self._workers if worker.parent is None), None)
-        if worker is None:
-            return Outcome.UNHANDLED
+    async def ends_soon(self, left_s: float) -> None:
+        """Tell every pipeline that the session's longest time is nearly over."""
+        for worker in self._workers:
+            await worker.queue_frame(SessionEndingFrame(left_s=left_s))
+
+    async def deliver(self, command: Say | Message) -> None:
+        """Queue a command's frames into the bot's main pipeline, as soon as it has one."""
+        await self._has_worker.wait()
+        worker = self._workers[0]
         if isinstance(command, Message) and command.mode == "immediate":
             await worker.queue_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
         await worker.queue_frame(_frame(command))
-        return Outcome.DELIVERED
 
 
 class _Arrival(BaseObserver):

@@ -27,6 +27,7 @@ from services.runner.pipe import (
     Begin,
     Do,
     Done,
+    EndsSoon,
     Entering,
     InRoom,
     Offered,
@@ -213,20 +214,24 @@ class Session:
                     message = await self._pipe.receive()
             except TimeoutError:
                 return self._failure(Reason.LEASE_LOST, "its lease was not renewed")
-            match message:
-                case Do(command=Offer() | Candidates()):
-                    self._signals.put_nowait(message)
-                case Do():
-                    self._commands.put_nowait(message)
-                case Renewed(at=at):
-                    self._renewed_at = at
-                    self._arm_kernel()
-                case Stop():
-                    return message
-                case None:
-                    return self._failure(Reason.RUNNER_LOST, "its runner's supervisor is gone")
-                case _:
-                    pass
+            if message is None:
+                return self._failure(Reason.RUNNER_LOST, "its runner's supervisor is gone")
+            if isinstance(message, Stop):
+                return message
+            await self._take(message)
+
+    async def _take(self, message: ToProcess) -> None:
+        match message:
+            case Do(command=Offer() | Candidates()):
+                self._signals.put_nowait(message)
+            case Do():
+                self._commands.put_nowait(message)
+            case Renewed(at=at):
+                self._renewed_at = at
+                self._arm_kernel()
+            case EndsSoon(left_s=left_s):
+                if seen := _seen():
+                    await seen.ends_soon(left_s)
 
     def _failure(self, reason: Reason, message: str) -> Failure:
         return Failure(attempt=self._launch.attempt, reason=reason, message=message)
@@ -284,7 +289,10 @@ class Session:
     async def _command(self, command: Say | Message) -> Reply:
         await self._in_room.wait()
         seen = _seen()
-        return _reply(command, await seen.deliver(command) if seen else Outcome.UNHANDLED)
+        if seen is None:
+            return _reply(command, Outcome.UNHANDLED, "this bot has no pipeline")
+        await seen.deliver(command)
+        return _reply(command, Outcome.DELIVERED)
 
 
 def _signalling() -> "Signalling":

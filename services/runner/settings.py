@@ -1,6 +1,6 @@
 """What a runner reads from the environment."""
 
-from shared.settings import LaunchSettings, Positive, Seconds
+from shared.settings import Count, LaunchSettings, Positive, Seconds
 
 
 class RunnerSettings(LaunchSettings, frozen=True, kw_only=True):
@@ -16,6 +16,10 @@ class RunnerSettings(LaunchSettings, frozen=True, kw_only=True):
     """With RUNNER_AUTO_START=1: put the bot into exactly this room, at once."""
     daily_token: str | None = None
     """The meeting token for DAILY_ROOM_URL."""
+    end_warning_s: Seconds = 60.0
+    """How long before the end of its longest session a bot is told, by a `SessionEndingFrame` in its pipeline."""
+    session_memory_mb: Count = 0
+    """The most private memory that a session's process may use, in MiB; 0: no limit."""
     stop_grace_s: Seconds = 10.0
     """How long a bot that was told to leave may take before its process is killed."""
     drain_grace_s: Seconds = 3600.0

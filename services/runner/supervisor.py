@@ -162,10 +162,15 @@ class Supervisor:
             await asyncio.wait(self._tasks)
 
     async def _renew(self) -> None:
-        """Keep the leases young, all in one call. Each session watches by itself that this works in time."""
+        """Keep the leases young, all in one call. Each session watches by itself that this works in time.
+
+        On the same round, look at how much memory the bots use.
+        """
         while True:
             await asyncio.sleep(self._settings.renew_every_s)
             sessions = dict(self._sessions)
+            for session in sessions.values():
+                session.check_memory()
             at = time.monotonic()
             if not sessions:
                 continue

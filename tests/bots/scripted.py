@@ -77,6 +77,11 @@ async def leave_traces(args: RunnerArguments) -> None:
     memory.append("of another session")
 
 
+async def eat(args: RunnerArguments) -> None:
+    memory.append("x" * (300 * 1024 * 1024))
+    await stay(args)
+
+
 def once(act: Callable[[RunnerArguments], Awaitable[None]]) -> Callable[[RunnerArguments], Awaitable[None]]:
     """Do it in the first attempt, and stay in the later ones."""
 
@@ -96,4 +101,5 @@ ACTS: dict[str, Callable[[RunnerArguments], Awaitable[None]]] = {
     "ignore cancellation": ignore_cancellation,
     "block": block,
     "leave traces": leave_traces,
+    "eat once": once(eat),
 }

@@ -11,7 +11,20 @@ import pytest
 
 from services.runner.process_names import ZYGOTE
 from shared import presence
-from shared.contract import LAUNCH, Ended, Failed, Leave, Leaving, Queued, Reason, Running, Starting, commands_key
+from shared.contract import (
+    LAUNCH,
+    Ended,
+    Failed,
+    Leave,
+    Leaving,
+    Message,
+    Queued,
+    Reason,
+    Running,
+    Say,
+    Starting,
+    commands_key,
+)
 from shared.launches import Launches
 from shared.redis_connection import Redis
 from tests.launching import SCRIPTED, Record, offer, records, send
@@ -137,6 +150,37 @@ async def test_a_session_ends_when_its_longest_time_is_over(redis: Redis, start:
     start()
     launch = await offer(redis, body={"do": "stay"}, max_duration_s=0.5)
     assert (await one(redis, launch.session_id, Ended)).reason is Reason.MAX_DURATION
+
+
+async def test_a_bot_hears_that_its_time_is_nearly_over(redis: Redis, start: StartRunner, record: Path) -> None:
+    start(BOT=str(BOTS / "piped.py"), END_WARNING="0.5")
+    launch = await offer(redis, max_duration_s=1.5)
+    assert (await one(redis, launch.session_id, Ended)).reason is Reason.MAX_DURATION
+    assert record.read_text().splitlines() == ["ends in 0.5", "returned"]
+
+
+async def test_commands_become_frames_in_order_once_the_bot_is_there(
+    redis: Redis, start: StartRunner, record: Path
+) -> None:
+    launch = await offer(redis)
+    for number in range(20):
+        await send(redis, launch, Say(command_id=str(number), text=str(number)))
+    await send(redis, launch, Message(command_id="m", text="hello", mode="immediate", sender_name="Ann"))
+    start(BOT=str(BOTS / "piped.py"))
+    async with asyncio.timeout(20):
+        while await redis.xlen(commands_key(launch.session_id)):
+            await asyncio.sleep(0.02)
+        while len(record.read_text().splitlines()) < 21:
+            await asyncio.sleep(0.02)
+    assert record.read_text().splitlines() == [*(f"say {number}" for number in range(20)), "message Ann: hello True"]
+
+
+async def test_a_bot_that_uses_too_much_memory_is_replaced(redis: Redis, start: StartRunner) -> None:
+    start(SESSION_MEMORY_MB="200", LEASE="2")
+    launch = await offer(redis, body={"do": "eat once"})
+    again = await one(redis, launch.session_id, Queued, attempt=2)
+    assert (again.reason, again.message) == (Reason.MEMORY_LIMIT, "the bot used more than 200 MiB of private memory")
+    await one(redis, launch.session_id, Running, attempt=2)
 
 
 async def test_nothing_of_one_session_is_visible_in_the_next(redis: Redis, start: StartRunner, record: Path) -> None:
