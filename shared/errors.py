@@ -3,6 +3,7 @@
 PipefleetError
 ├── SettingsError        an environment variable is missing or bad; names every such variable
 ├── BadEntry             a stream entry that no reader can make sense of
+├── RoomRefused          the room's service does not let the bot in
 └── Unavailable          Redis does not answer; the same call may work later
 """
 
@@ -21,3 +22,7 @@ class BadEntry(PipefleetError):  # noqa: N818 - it says what it is
 
 class Unavailable(PipefleetError):  # noqa: N818 - it says what it is
     """Redis did not answer."""
+
+
+class RoomRefused(PipefleetError):  # noqa: N818 - it says what it is
+    """The room's service does not let the bot in; the text is its answer, for people."""

@@ -10,10 +10,14 @@ from shared.contract import Launch
 if TYPE_CHECKING:
     from loguru import Message
 
+_secrets: set[str] = set()
+"""This process's, for it has one session."""
+
 
 def setup(launch: Launch, level: str) -> None:
-    """Bind the session to every line of this process, and take loguru's lines in. The room's token is struck out."""
+    """Bind the session to every line of this process, and take loguru's lines in, without the room's token."""
     structlog.contextvars.bind_contextvars(session_id=launch.session_id, attempt=launch.attempt)
+    hide(launch.token)
     if "loguru" not in sys.modules:
         return
     from loguru import logger  # noqa: PLC0415 - only a bot that has it pays for it
@@ -26,15 +30,23 @@ def setup(launch: Launch, level: str) -> None:
         exception = record["exception"]
         write(
             "bot_log",
-            said=without_token(record["message"], launch),
+            said=without_secrets(record["message"]),
             source=record["name"],
-            **({"exception": without_token(repr(exception.value), launch)} if exception else {}),
+            **({"exception": without_secrets(repr(exception.value))} if exception else {}),
         )
 
     logger.remove()
     logger.add(pass_on, level=level.upper(), format="{message}")
 
 
-def without_token(text: str, launch: Launch) -> str:
-    """The text, with the room's token struck out of it."""
-    return text.replace(launch.token, "[token]") if launch.token else text
+def hide(secret: str | None) -> None:
+    """Strike this out of whatever is said from now on."""
+    if secret:
+        _secrets.add(secret)
+
+
+def without_secrets(text: str) -> str:
+    """The text, with every hidden secret struck out of it."""
+    for secret in _secrets:
+        text = text.replace(secret, "[token]")
+    return text

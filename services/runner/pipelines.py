@@ -1,6 +1,7 @@
 """The pipelines of this process's bot, as Pipecat's setup hook shows them: commands become frames, frames news."""
 
 import asyncio
+import sys
 
 from pipecat.frames.frames import (
     BotConnectedFrame,
@@ -30,6 +31,8 @@ class Seen:
         """The transport said that the bot is connected, or a client with it."""
         self.join_error: asyncio.Queue[str] = asyncio.Queue()
         """What a transport complained about before the bot was in its room."""
+        self.daily_users: asyncio.Queue[str] = asyncio.Queue()
+        """Who joined the bot's Daily room, by `user_id`."""
         self._has_worker = asyncio.Event()
         self._runners: list[WorkerRunner] = []
         self._workers: list[PipelineWorker] = []
@@ -43,6 +46,10 @@ class Seen:
         self._workers.append(worker)
         self._has_worker.set()
         worker.add_observer(_Arrival(self))
+        if "pipecat.transports.daily.transport" in sys.modules:
+            from services.runner import daily_room  # noqa: PLC0415 - who has no Daily does not pay for it
+
+            daily_room.watch(worker.pipeline, self.daily_users.put)
 
     async def leave(self, reason: str) -> bool:
         """Cancel whatever runs, so that transports leave their rooms. False: there is nothing to cancel."""

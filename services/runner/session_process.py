@@ -42,6 +42,7 @@ from services.runner.pipe import (
 from services.runner.process_names import SESSION_PROCESS, be_called
 from services.runner.settings import RunnerSettings
 from shared.contract import AnyCommand, Candidates, Failure, Message, Offer, Outcome, Reason, Reply, Say
+from shared.errors import RoomRefused
 
 if TYPE_CHECKING:
     from services.runner.pipelines import Seen
@@ -109,21 +110,24 @@ class Session:
         """From the launch to its end, whoever brings it about."""
         bot_logs.setup(self._launch, self._settings.log_level)
         self._arm_kernel()
+        if time.monotonic() >= self._fence():
+            _exit(1)  # the supervisor was frozen on its way here: another may have the session
         bot = self._start(self._call_bot())
         orders = self._start(self._listen())
         refused = self._start(self._wait_for_join_error())
+        replaced = self._start(self._wait_for_replacement())
         self._start(self._wait_for_arrival())
         self._start(self._handle(self._signals, self._signal))
         self._start(self._handle(self._commands, self._command))
-        await asyncio.wait({bot, orders, refused}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({bot, orders, refused, replaced}, return_when=asyncio.FIRST_COMPLETED)
 
         if bot.done():
             over = bot.result()
         elif orders.done():
             over = await self._obey(orders.result(), bot)
         else:
-            await self._leave(bot, Reason.JOIN_FAILED, self._settings.stop_grace_s)
-            over = Over(reason=Reason.JOIN_FAILED, message=refused.result())
+            over = replaced.result() if replaced.done() else refused.result()
+            await self._leave(bot, over.reason, self._settings.stop_grace_s)
         self._pipe.send(over)
         await self._pipe.hang_up()
         # Not the interpreter's way out: it would wait for whatever threads and tasks the bot has left behind.
@@ -137,7 +141,10 @@ class Session:
     async def _call_bot(self) -> Over:
         if isinstance(self._bot, BotImportError):
             return Over(reason=Reason.BOT_IMPORT_ERROR, message=str(self._bot))
-        arguments = await self._arguments()
+        try:
+            arguments = await self._arguments()
+        except RoomRefused as error:
+            return Over(reason=Reason.JOIN_FAILED, message=bot_logs.without_secrets(str(error)))
         arrival = None
         if self._launch.transport == "none" or PIPELINES not in sys.modules:
             self._pipe.send(Entering())
@@ -147,7 +154,7 @@ class Session:
             await self._bot.bot(arguments)
         except Exception as error:
             log.exception("bot_raised")
-            return Over(reason=Reason.BOT_ERROR, message=bot_logs.without_token(explain(error), self._launch))
+            return Over(reason=Reason.BOT_ERROR, message=bot_logs.without_secrets(explain(error)))
         finally:
             if arrival:
                 arrival.cancel()
@@ -158,8 +165,9 @@ class Session:
         launch = self._launch
         match launch.transport:
             case "daily":
+                token = launch.token or await self._mint_token()
                 return DailyRunnerArguments(
-                    room_url=launch.room_url, token=launch.token, body=self._body(), session_id=launch.session_id
+                    room_url=launch.room_url, token=token, body=self._body(), session_id=launch.session_id
                 )
             case "webrtc" if self._signalling is not None:
                 connection, request_data = await self._signalling.offered()
@@ -168,6 +176,16 @@ class Session:
                 return SmallWebRTCRunnerArguments(webrtc_connection=connection, body=body, session_id=launch.session_id)
             case _:
                 return RunnerArguments(body=self._body(), session_id=launch.session_id)
+
+    async def _mint_token(self) -> str | None:
+        if not self._settings.daily_api_key:
+            return None
+        from services.runner.daily_room import mint_token  # noqa: PLC0415 - who has no Daily does not pay for it
+
+        bot_logs.hide(self._settings.daily_api_key)
+        token = await mint_token(self._launch, self._settings)
+        bot_logs.hide(token)
+        return token
 
     def _body(self) -> Any:
         """The launch's body; an object tells in `pipefleet` which session and attempt this is."""
@@ -193,7 +211,7 @@ class Session:
             await seen.in_room.wait()
             self._arrive()
 
-    async def _wait_for_join_error(self) -> str:
+    async def _wait_for_join_error(self) -> Over:
         """Give what kept the bot out of its room; for ever wait if nothing did."""
         seen = _seen()
         while seen is not None and self._launch.transport == "daily":
@@ -202,9 +220,20 @@ class Session:
                 async with asyncio.timeout(ARRIVES_DESPITE_ERROR_S):
                     await self._in_room.wait()
             except TimeoutError:
-                return bot_logs.without_token(message, self._launch)
-        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        return await never
+                return Over(reason=Reason.JOIN_FAILED, message=bot_logs.without_secrets(message))
+        return await _never()
+
+    async def _wait_for_replacement(self) -> Over:
+        """Wait until a later attempt of this session is seen in the room: whatever we know, the lease is not ours."""
+        seen = _seen()
+        if seen is None or self._launch.transport != "daily":
+            return await _never()
+        from services.runner.daily_room import replaces  # noqa: PLC0415 - who has no Daily does not pay for it
+
+        while not replaces(await seen.daily_users.get(), self._launch.session_id, self._launch.attempt):
+            pass
+        log.warning("replaced_in_room")
+        return Over(reason=Reason.LEASE_LOST, message="a later attempt of this session joined the room")
 
     async def _listen(self) -> Stop | Failure:
         """Take the supervisor's messages until one says to stop, or none says to go on."""
@@ -293,6 +322,11 @@ class Session:
             return _reply(command, Outcome.UNHANDLED, "this bot has no pipeline")
         await seen.deliver(command)
         return _reply(command, Outcome.DELIVERED)
+
+
+async def _never() -> Over:
+    never: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
+    return await never
 
 
 def _signalling() -> "Signalling":

@@ -35,6 +35,8 @@ VERSION = "0.1.0"
 """What presence says; the three services are released together."""
 SOON_S = 0.1
 """Changes within this time are announced together."""
+RENEW_AGAIN_S = 0.5
+"""A renewal that failed is tried again so soon: a server that is back before the fence must not be back too late."""
 COLD_WAIT_S = 1.0
 """How long a runner that was started for one launch waits for one to be there."""
 HAND_BACK_WITHIN_S = 5.0
@@ -107,19 +109,51 @@ class Supervisor:
 
     async def _claim_all(self) -> None:
         while await self._slots.warm():
+            asked_at = time.monotonic()
             if claim := await self._answered(self._claims.next):
-                self._begin(claim, await self._slots.take())
+                await self._begin(claim, asked_at)
 
     async def _serve_until_over(self, first_claim: Callable[[], Awaitable[Claim | None]]) -> None:
         next_claim = first_claim
         while await self._slots.warm():
+            asked_at = time.monotonic()
             claim = await next_claim()
-            if claim is None or await self._begin(claim, await self._slots.take()):
+            if claim is None:
+                return
+            session = await self._begin(claim, asked_at)
+            if session and await session:
                 return
             next_claim = self.next_waiting
 
-    def _begin(self, claim: Claim, process: SessionProcess) -> asyncio.Task[bool]:
-        session = LiveSession(self._runner, claim, process, renewed_at=time.monotonic())
+    async def _begin(self, claim: Claim, asked_at: float) -> asyncio.Task[bool] | None:
+        """Give a claim that was asked for at this time to a warm process. None: it is another's by now."""
+        process = await self._slots.take()
+        renewed_at = await self._young(claim, asked_at)
+        if renewed_at is None:
+            self._claims.done(claim)
+            process.kill()
+            return None
+        return self._begin_in(process, claim, renewed_at)
+
+    async def _young(self, claim: Claim, asked_at: float) -> float | None:
+        """A time at which the lease was young, or None when it is lost.
+
+        The server may have given it long ago: to a runner that was frozen, cut off, or without a warm process since.
+        """
+        if time.monotonic() - asked_at < self._settings.renew_every_s:
+            return asked_at
+
+        async def renew() -> tuple[float, list[EntryId]]:
+            at = time.monotonic()
+            return at, await self._runner.launches.renew(self._runner.name, [claim.entry])
+
+        at, lost = await self._answered(renew) or (0.0, [claim.entry])
+        if lost:
+            log.warning("lease_lost", session_id=claim.launch.session_id, attempt=claim.launch.attempt)
+        return None if lost else at
+
+    def _begin_in(self, process: SessionProcess, claim: Claim, renewed_at: float) -> asyncio.Task[bool]:
+        session = LiveSession(self._runner, claim, process, renewed_at=renewed_at)
         self._sessions[claim.entry] = session
         task = asyncio.create_task(session.run(), name=f"session {claim.launch.session_id}")
         self._tasks.add(task)
@@ -166,8 +200,10 @@ class Supervisor:
 
         On the same round, look at how much memory the bots use.
         """
+        pause_s = self._settings.renew_every_s
         while True:
-            await asyncio.sleep(self._settings.renew_every_s)
+            await asyncio.sleep(pause_s)
+            pause_s = self._settings.renew_every_s
             sessions = dict(self._sessions)
             for session in sessions.values():
                 session.check_memory()
@@ -178,6 +214,7 @@ class Supervisor:
                 lost = await self._runner.launches.renew(self._runner.name, list(sessions))
             except Unavailable as error:
                 log.warning("leases_not_renewed", sessions=len(sessions), error=str(error))
+                pause_s = min(pause_s, RENEW_AGAIN_S)
                 continue
             for entry, session in sessions.items():
                 if entry in lost:

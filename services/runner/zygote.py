@@ -30,6 +30,7 @@ PIPELINE_MODULES = (
     "pipecat.runner.utils",
     "pipecat.transports.daily.transport",
     "pipecat.transports.smallwebrtc.transport",
+    "services.runner.daily_room",
     "services.runner.pipelines",
     "services.runner.webrtc",
 )
