@@ -66,11 +66,9 @@ class Claims:
             if unknown:
                 return unknown[0]
             self._certain = True
-        if self._stopped:
-            return None
         try:
             await self._launches.ensure_group(CLAIMS)
-            answer = await self._reader.read(lambda: {LAUNCH: ">"}, count=1, block_s=wait_s)
+            answer = await self._reader.read(self._streams, count=1, block_s=wait_s)
         except Unavailable:
             self._certain = False
             raise
@@ -78,3 +76,7 @@ class Claims:
             for entry, fields in entries:
                 return EntryId(entry), fields
         return None
+
+    def _streams(self) -> dict[str, str]:
+        """Asked in the moment of reading: a stop must not be overtaken by a read that was already on its way."""
+        return {} if self._stopped else {LAUNCH: ">"}

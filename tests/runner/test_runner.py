@@ -168,9 +168,9 @@ async def test_commands_become_frames_in_order_once_the_bot_is_there(
     await send(redis, launch, Message(command_id="m", text="hello", mode="immediate", sender_name="Ann"))
     start(BOT=str(BOTS / "piped.py"))
     async with asyncio.timeout(20):
-        while await redis.xlen(commands_key(launch.session_id)):
+        while not record.exists() or len(record.read_text().splitlines()) < 21:
             await asyncio.sleep(0.02)
-        while len(record.read_text().splitlines()) < 21:
+        while await redis.xlen(commands_key(launch.session_id)):
             await asyncio.sleep(0.02)
     assert record.read_text().splitlines() == [*(f"say {number}" for number in range(20)), "message Ann: hello True"]
 

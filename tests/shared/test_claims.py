@@ -1,0 +1,80 @@
+"""Claiming: one at a time, never lost, never after a stop."""
+
+import asyncio
+
+import pytest
+
+from shared.claims import Claims
+from shared.contract import DEAD, FIELD, LAUNCH, Launch
+from shared.errors import Unavailable
+from shared.launches import Launches
+from shared.redis_connection import Redis, connect
+from tests.launching import offer
+
+
+@pytest.mark.parametrize("steps", range(40))
+async def test_a_stop_ends_a_claim_that_is_under_way_at_any_step_of_it(redis: Redis, steps: int) -> None:
+    """A stop that came while the read was being prepared was overtaken by it: a draining runner claimed a launch."""
+    await Launches(redis).ensure_group("runners")
+    claims = Claims(redis, "me")
+    waiting = asyncio.create_task(claims.next(wait_s=5))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await claims.stop()
+    assert await asyncio.wait_for(waiting, 2) is None
+    await offer(redis)
+    assert await claims.next(wait_s=0.01) is None
+    assert await Launches(redis).depth() == 1
+    await claims.aclose()
+
+
+async def test_launches_are_claimed_in_the_order_in_which_they_were_accepted(redis: Redis) -> None:
+    offered = [await offer(redis) for _ in range(5)]
+    claims = Claims(redis, "me")
+    claimed = [await claims.next(wait_s=0.1) for _ in range(5)]
+    assert [claim.launch for claim in claimed if claim] == offered
+    assert await claims.next(wait_s=0.01) is None
+    await claims.aclose()
+
+
+async def test_a_claim_whose_answer_was_lost_is_found_again(redis: Redis, redis_url: str) -> None:
+    """The connection broke between the server's giving and our taking."""
+    async with connect(redis_url, retries=0) as fragile:
+        claims = Claims(fragile, "me")
+        waiting = asyncio.create_task(claims.next(wait_s=5))
+        while not any(client["cmd"] == "xreadgroup" for client in await redis.client_list()):
+            await asyncio.sleep(0.005)
+        launch = await give_unheard(redis)
+        with pytest.raises(Unavailable):
+            await waiting
+        found = await claims.next(wait_s=0.1)
+        assert found is not None
+        assert found.launch == launch
+        assert await claims.next(wait_s=0.01) is None
+        await claims.aclose()
+
+
+async def give_unheard(redis: Redis) -> Launch:
+    """Break the reader's connection, and have the server give it a launch all the same."""
+    for client in await redis.client_list():
+        if client["cmd"] == "xreadgroup":
+            await redis.client_kill_filter(_id=client["id"])
+    launch = await offer(redis)
+    await redis.xreadgroup("runners", "me", {LAUNCH: ">"})
+    return launch
+
+
+async def test_an_entry_that_nobody_can_read_becomes_a_dead_letter_and_blocks_nobody(redis: Redis) -> None:
+    await Launches(redis).ensure_group("runners")
+    await redis.xadd(LAUNCH, {FIELD: '{"session_id": 5}'}, id="1-1")
+    await redis.xadd(LAUNCH, {"other": "field"}, id="1-2")
+    launch = await offer(redis)
+    claims = Claims(redis, "me")
+    found = None
+    for _ in range(3):
+        found = found or await claims.next(wait_s=0.1)
+    assert found is not None
+    assert found.launch == launch
+    assert await redis.xlen(DEAD) == 2
+    assert await redis.xlen(LAUNCH) == 1
+    await claims.aclose()
