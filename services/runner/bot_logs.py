@@ -1,5 +1,6 @@
 """What the bot writes with loguru, as Pipecat does, becomes lines like all others, with session and attempt."""
 
+import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,11 @@ _secrets: set[str] = set()
 
 
 def setup(launch: Launch, level: str) -> None:
-    """Bind the session to every line of this process, and take loguru's lines in, without the room's token."""
+    """Bind the session to every line of this process, take in those of loguru, and strike the token out of all."""
     structlog.contextvars.bind_contextvars(session_id=launch.session_id, attempt=launch.attempt)
     hide(launch.token)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_WithoutSecrets(handler.formatter))
     if "loguru" not in sys.modules:
         return
     from loguru import logger  # noqa: PLC0415 - only a bot that has it pays for it
@@ -30,9 +33,9 @@ def setup(launch: Launch, level: str) -> None:
         exception = record["exception"]
         write(
             "bot_log",
-            said=without_secrets(record["message"]),
+            said=record["message"],
             source=record["name"],
-            **({"exception": without_secrets(repr(exception.value))} if exception else {}),
+            **({"exception": repr(exception.value)} if exception else {}),
         )
 
     logger.remove()
@@ -50,3 +53,14 @@ def without_secrets(text: str) -> str:
     for secret in _secrets:
         text = text.replace(secret, "[token]")
     return text
+
+
+class _WithoutSecrets(logging.Formatter):
+    """The last thing that happens to a line, so that no exception, however deep, brings a token into the log."""
+
+    def __init__(self, formatter: logging.Formatter | None) -> None:
+        super().__init__()
+        self._formatter = formatter or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(self._formatter.format(record))

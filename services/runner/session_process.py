@@ -18,9 +18,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import structlog
-from pipecat.runner.types import DailyRunnerArguments, RunnerArguments, SmallWebRTCRunnerArguments
+from pipecat.runner.types import RunnerArguments
 
-from services.runner import bot_logs
+from services.runner import bot_arguments, bot_logs
 from services.runner.bot_source import BotImportError, explain, load
 from services.runner.handing_back import hand_back
 from services.runner.pipe import (
@@ -161,45 +161,14 @@ class Session:
         return Over(reason=Reason.COMPLETED)
 
     async def _arguments(self) -> RunnerArguments:
-        """Pipecat's own arguments for the launch's transport; for WebRTC there are some once a client has come."""
-        launch = self._launch
-        match launch.transport:
-            case "daily":
-                token = launch.token or await self._mint_token()
-                return DailyRunnerArguments(
-                    room_url=launch.room_url, token=token, body=self._body(), session_id=launch.session_id
-                )
-            case "webrtc" if self._signalling is not None:
-                connection, request_data = await self._signalling.offered()
-                self._pipe.send(Offered())
-                body = request_data if request_data is not None else self._body()
-                return SmallWebRTCRunnerArguments(webrtc_connection=connection, body=body, session_id=launch.session_id)
-            case _:
-                return RunnerArguments(body=self._body(), session_id=launch.session_id)
-
-    async def _mint_token(self) -> str | None:
-        if not self._settings.daily_api_key:
-            return None
-        from services.runner.daily_room import mint_token  # noqa: PLC0415 - who has no Daily does not pay for it
-
-        bot_logs.hide(self._settings.daily_api_key)
-        token = await mint_token(self._launch, self._settings)
-        bot_logs.hide(token)
-        return token
-
-    def _body(self) -> Any:
-        """The launch's body; an object tells in `pipefleet` which session and attempt this is."""
-        body = {} if self._launch.body is None else self._launch.body
-        if not isinstance(body, dict):
-            return body
-        last = self._launch.failures[-1] if self._launch.failures else None
-        about = {
-            "session_id": self._launch.session_id,
-            "attempt": self._launch.attempt,
-            "labels": self._launch.labels,
-            "previous_reason": last.reason.value if last else None,
-        }
-        return {**body, "pipefleet": about}
+        """For the launch's transport; for WebRTC there are none before a client has come."""
+        if self._signalling is not None:
+            connection, request_data = await self._signalling.offered()
+            self._pipe.send(Offered())
+            return bot_arguments.webrtc(self._launch, connection, request_data)
+        if self._launch.transport == "daily":
+            return await bot_arguments.daily(self._launch, self._settings)
+        return bot_arguments.plain(self._launch)
 
     def _arrive(self) -> None:
         if not self._in_room.is_set():

@@ -4,13 +4,14 @@ For as long as it is in its room it holds an exclusive lock on the room's file, 
 process dies, and no moment earlier or later. A bot that finds the lock held has met another bot. Besides, it writes the
 time into a file of its own every few milliseconds, so that silence can be measured whatever ended the bot.
 
-Its body says `room`, and what it `do`es: `stay`, or `return` after `stay_s`; `enter_s` is how long it blocks its event
-loop at first, `leave_s` how long it takes to leave.
+Its body says `room`, and what it `do`es: `stay`, or `return` after `stay_s`, or `die` then if it is the first attempt;
+`enter_s` is how long it blocks its event loop at first, `leave_s` how long it takes to leave.
 """
 
 import asyncio
 import fcntl
 import os
+import signal
 import struct
 import time
 from collections.abc import Iterator
@@ -29,22 +30,34 @@ async def bot(args: RunnerArguments) -> None:
     about = body["pipefleet"]
     name = f"{body['room']}.{about['session_id']}.{about['attempt']}.{os.getpid()}"
     with in_room(body["room"], name), beats_of(name) as beats:
-        beat(beats)
-        time.sleep(body.get("enter_s", 0.0))  # noqa: ASYNC251 - a bot that is busy before its loop turns
+        enter(beats, body.get("enter_s", 0.0))
         beating = asyncio.create_task(go_on_beating(beats))
         try:
-            await stay(body)
+            await stay(body, about["attempt"])
         finally:
             await asyncio.sleep(body.get("leave_s", 0.0))
             beating.cancel()
             beat(beats)
 
 
-async def stay(body: dict[str, Any]) -> None:
-    if body.get("do") == "return":
-        await asyncio.sleep(body.get("stay_s", 0.0))
-    else:
-        await asyncio.Event().wait()
+def enter(beats: int, busy_s: float) -> None:
+    """Be busy for so long, without a turn of the event loop."""
+    until = time.monotonic() + busy_s
+    beat(beats)
+    while (left_s := until - time.monotonic()) > 0:
+        time.sleep(min(left_s, BEAT_EVERY_S))
+        beat(beats)
+
+
+async def stay(body: dict[str, Any], attempt: int) -> None:
+    match body.get("do"), attempt:
+        case "return", _:
+            await asyncio.sleep(body.get("stay_s", 0.0))
+        case "die", 1:
+            await asyncio.sleep(body.get("stay_s", 0.0))
+            os.kill(os.getpid(), signal.SIGKILL)
+        case _:
+            await asyncio.Event().wait()
 
 
 @contextmanager

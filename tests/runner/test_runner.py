@@ -89,12 +89,14 @@ async def test_a_session_leaves_nothing_behind_but_its_history(redis: Redis, sta
 async def test_a_bot_that_raises_fails_its_session_with_type_message_and_place(
     redis: Redis, start: StartRunner
 ) -> None:
-    start()
+    runner = start()
     launch = await offer(redis, body={"do": "raise", "what": "s3cret-token"}, token="s3cret-token")
     failed = await one(redis, launch.session_id, Failed)
     assert (failed.reason, failed.attempt) == (Reason.BOT_ERROR, 1)
     assert failed.message.startswith("LookupError: no room for [token] (scripted.py:")
     assert "raise LookupError" in failed.message
+    await runner.said("bot_raised")
+    assert "s3cret" not in runner.output()
 
 
 async def test_a_bot_that_does_not_import_fails_its_session_with_the_reason(redis: Redis, start: StartRunner) -> None:

@@ -1,0 +1,52 @@
+"""What the bot's function is called with: Pipecat's own runner arguments, made from the launch."""
+
+from typing import Any
+
+from pipecat.runner.types import DailyRunnerArguments, RunnerArguments, SmallWebRTCRunnerArguments
+
+from services.runner import bot_logs
+from services.runner.settings import RunnerSettings
+from shared.contract import Launch
+
+
+def plain(launch: Launch) -> RunnerArguments:
+    """For a bot that brings its own transport."""
+    return RunnerArguments(body=body_of(launch), session_id=launch.session_id)
+
+
+async def daily(launch: Launch, settings: RunnerSettings) -> DailyRunnerArguments:
+    """For a bot in a Daily room, with the launch's token or, with a DAILY_API_KEY, one of its own.
+
+    Raises:
+        RoomRefused: Daily gives no token.
+    """
+    token = launch.token
+    if token is None and settings.daily_api_key:
+        from services.runner.daily_room import mint_token  # noqa: PLC0415 - who has no Daily does not pay for it
+
+        bot_logs.hide(settings.daily_api_key)
+        token = await mint_token(launch, settings)
+        bot_logs.hide(token)
+    return DailyRunnerArguments(
+        room_url=launch.room_url, token=token, body=body_of(launch), session_id=launch.session_id
+    )
+
+
+def webrtc(launch: Launch, connection: Any, request_data: Any) -> SmallWebRTCRunnerArguments:
+    """For a bot with a WebRTC client; what the client sent with its offer takes the place of the launch's body."""
+    body = body_of(launch) if request_data is None else request_data
+    return SmallWebRTCRunnerArguments(webrtc_connection=connection, body=body, session_id=launch.session_id)
+
+
+def body_of(launch: Launch) -> Any:
+    """The launch's body; an object tells in `pipefleet` which session and attempt this is."""
+    body = {} if launch.body is None else launch.body
+    if not isinstance(body, dict):
+        return body
+    about = {
+        "session_id": launch.session_id,
+        "attempt": launch.attempt,
+        "labels": launch.labels,
+        "previous_reason": launch.failures[-1].reason.value if launch.failures else None,
+    }
+    return {**body, "pipefleet": about}
