@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from aiortc import RTCIceCandidate
+from aiortc import InvalidStateError, RTCIceCandidate
 from aiortc.sdp import candidate_from_sdp
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
@@ -29,7 +29,10 @@ class Signalling:
             self._offered.set_result((connection, offer.request_data))
         elif offer.pc_id == self._connection.pc_id:
             connection = self._connection
-            await connection.renegotiate(offer.sdp, offer.sdp_type, offer.restart_pc)
+            try:
+                await connection.renegotiate(offer.sdp, offer.sdp_type, offer.restart_pc)
+            except InvalidStateError:
+                return _refused(offer, "the connection was closed meanwhile")
         else:
             return _refused(offer, "this session has a WebRTC client already; start another session")
         return Reply(command_id=offer.command_id, outcome=Outcome.DELIVERED, result=connection.get_answer())  # type: ignore[no-untyped-call]

@@ -109,9 +109,8 @@ class LocalMedia {
       if (!chosen[type]) continue;
       this.#chosen[type] = chosen[type];
       if (!this.#stay) continue;
-      // Not two at a time, which phones refuse. A muted one stays closed until it is wanted again.
-      this.#close(type);
-      await this.#bring(type);
+      // A muted one stays closed until it is wanted again.
+      await this.#bring(type, { anew: true });
     }
     return this.#tellSelected();
   }
@@ -151,10 +150,12 @@ class LocalMedia {
   }
 
   // Makes a track what is wanted of it, and tells the listeners.
-  #bring(type) {
+  #bring(type, { anew = false } = {}) {
     const stay = this.#stay;
     this.#turn = this.#turn.then(async () => {
       if (stay === null || stay !== this.#stay) return;
+      // Not two open at a time, which phones refuse.
+      if (anew) this.#close(type);
       if (!this.#wanted[type]) {
         if (type !== "audio") this.#close(type);
       } else if (!this.#tracks[type]) {
@@ -271,9 +272,16 @@ async function obtain(type, deviceId) {
   if (type === "screenVideo") {
     return (await navigator.mediaDevices.getDisplayMedia({ video: true })).getTracks()[0];
   }
-  // Not `exact`: a device that is gone gives way to another.
-  const constraint = deviceId ? { deviceId: { ideal: deviceId } } : true;
-  return (await navigator.mediaDevices.getUserMedia({ [type]: constraint })).getTracks()[0];
+  const ask = async (constraint) => (await navigator.mediaDevices.getUserMedia({ [type]: constraint })).getTracks()[0];
+  if (!deviceId) return ask(true);
+  try {
+    // Chromium passes over what is only `ideal`.
+    return await ask({ deviceId: { exact: deviceId } });
+  } catch (error) {
+    if (!["OverconstrainedError", "NotFoundError"].includes(error.name)) throw error;
+    // The chosen one is gone, and gives way to the default.
+    return ask(true);
+  }
 }
 
 function deviceError(type, { name, message }) {
