@@ -1,7 +1,7 @@
 # Everything starts from a bare Python: uv and all packages are installed by the first command that needs them.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-all lint bench packages packages-up
+.PHONY: help up test test-all test-faults lint bench packages packages-up
 SHELL := /bin/bash
 
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -19,6 +19,9 @@ test: packages ## the tests; ARGS="-k name" for some of them
 
 test-all: packages ## the slow tests too
 	@$(PYTEST) -n 2 $(ARGS)
+
+test-faults: packages ## the fault bench, whole; FAULT_SEED and FAULT_SECONDS are for its random run
+	@$(PYTEST) -n 2 tests/faults $(ARGS)
 
 lint: packages ## style, types, and who may import whom
 	@.venv/bin/ruff check .

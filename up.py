@@ -24,7 +24,7 @@ from shared.errors import SettingsError, Unavailable
 from shared.lifecycle import Shutdown, shutdown_signals
 from shared.presence import present
 from shared.redis_connection import connect
-from shared.settings import FleetSettings, Port, Positive, inherited, load
+from shared.settings import FleetSettings, Port, Positive, RedisUrl, inherited, load
 
 SECOND_SIGNAL_AFTER_S = 3.0
 """A runner that was asked once lets its calls go on for as long as they last; here it is soon asked again."""
@@ -45,7 +45,7 @@ if os.getppid() == int(sys.argv[1]):
 class UpSettings(FleetSettings, frozen=True, kw_only=True):
     """What `make up` itself reads; the services get the whole environment."""
 
-    redis_url: str = ""
+    redis_url: RedisUrl = ""
     """Empty: an embedded Valkey that keeps nothing."""
     gateway_host: str = "127.0.0.1"
     gateway_port: Port = 4444

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from shared import contract
 from shared.blocking_reader import BlockingReader
-from shared.contract import COMMANDS, FIELD, REPLIES_KEPT, REPLIES_KEPT_S, AnyCommand, Reply
+from shared.contract import COMMANDS, FIELD, REPLIES_KEPT, REPLIES_KEPT_S, AnyCommand, Leave, Reply
 from shared.entries import Decoder, encode
 from shared.errors import BadEntry, Unavailable
 from shared.redis_connection import Redis, translated
@@ -93,14 +93,18 @@ class Inbox:
     async def reply(self, session_id: str, entry: str, command: AnyCommand, reply: Reply) -> None:
         """Note a command as done, and tell the gateway that waits for it.
 
+        A leave is not done before its session is over, and then its stream goes: whoever has the session next, because
+        this holder died on the way, must find it.
+
         Raises:
             Unavailable: Redis does not answer.
         """
         stream = contract.commands_key(session_id)
-        self._given.discard((stream, entry))
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.xack(stream, COMMANDS, entry)
-            pipe.xdel(stream, entry)
+            if not isinstance(command, Leave):
+                self._given.discard((stream, entry))
+                pipe.xack(stream, COMMANDS, entry)
+                pipe.xdel(stream, entry)
             if command.reply_to:
                 replies = contract.replies_key(command.reply_to)
                 pipe.xadd(replies, {FIELD: encode(reply)}, maxlen=REPLIES_KEPT)

@@ -10,7 +10,7 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 | `{bot}:commands:<session>`   | gateway                       | group `runner`: whoever holds the lease          |
 | `{bot}:replies:<gateway>`    | runners                       | that gateway                                     |
 | `{bot}:runners`              | runners                       | gateways, operators: presence                    |
-| `{bot}:dead`                 | whoever gives up              | people                                           |
+| `{bot}:dead`                 | whoever gives up              | gateways: people redrive or delete its entries   |
 | `{bot}:room:<room_url>`      | the scripts only              | the scripts only: room -> session, no stream     |
 
 A launch entry has the id of the `queued` event that announced it, and lives until its session ends: the launch stream
@@ -158,6 +158,8 @@ class Launch(Wire, frozen=True, kw_only=True):
     body: Any = None
     labels: dict[str, str] = {}
     failures: tuple[Failure, ...] = ()
+    redriven_from: str | None = None
+    """The session that was given up, where this one takes its dead letter's place."""
 
 
 class DeadLetter(Wire, frozen=True, kw_only=True):
@@ -186,6 +188,7 @@ class Queued(Event, frozen=True, kw_only=True, tag="queued"):
     labels: dict[str, str] = {}
     reason: Reason | None = None
     message: str = ""
+    redriven_from: str | None = None
 
 
 class ColdStart(Event, frozen=True, kw_only=True, tag="cold_start"):

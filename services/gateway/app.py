@@ -12,7 +12,18 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
 
-from services.gateway import admin, client_page, errors, fleet, join, leaving, pipecat_api, session_views, signalling
+from services.gateway import (
+    admin,
+    client_page,
+    dead_letters,
+    errors,
+    fleet,
+    join,
+    leaving,
+    pipecat_api,
+    session_views,
+    signalling,
+)
 from services.gateway.auth import OPEN, Keys
 from services.gateway.parts import Parts
 
@@ -30,6 +41,9 @@ HANDLERS = [
     pipecat_api.start,
     pipecat_api.start_agent,
     pipecat_api.status,
+    dead_letters.dead_letters,
+    dead_letters.redrive,
+    dead_letters.delete_dead_letter,
     fleet.fleet,
     fleet.healthz,
     fleet.readyz,

@@ -4,8 +4,8 @@ HttpError              a sentence for the caller, with status and code
 ├── Invalid            400 INVALID_BODY: the request itself is wrong; names the field
 ├── Unauthorized       401 UNAUTHORIZED: no key that we know
 ├── Forbidden          403 FORBIDDEN: a key of the wrong class
-├── NotFound           404 NOT_FOUND: no such session, or it is over
-├── Refused            409 REFUSED: the bot said no, or its session ended meanwhile
+├── NotFound           404 NOT_FOUND: no such session or dead letter, or the session is over
+├── Refused            409 REFUSED: not as things are: the bot said no, its session ended, the room has another
 ├── AtCapacity         429 AT_CAPACITY: the queue is full
 ├── NotSupported       501 NOT_SUPPORTED
 ├── BadAnswer          502 BAD_ANSWER: the bot's answer makes no sense
@@ -73,7 +73,7 @@ class NotFound(HttpError):  # noqa: N818
 
 
 class Refused(HttpError):  # noqa: N818
-    """Not in this state of the session."""
+    """Not in this state of things."""
 
     status = HTTPStatus.CONFLICT
     code = "REFUSED"
@@ -85,6 +85,9 @@ class AtCapacity(HttpError):  # noqa: N818
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = "AT_CAPACITY"
     headers: ClassVar[dict[str, str]] = {"Retry-After": str(RETRY_FULL_S)}
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"{waiting} sessions wait for a runner already.")
 
 
 class NotSupported(HttpError):  # noqa: N818

@@ -185,7 +185,7 @@ async def accept(parts: Parts, launch: Launch) -> JoinReply:
     """
     offered = await parts.launches.offer(launch, queue_limit=parts.settings.queue_limit)
     if offered.outcome == "full":
-        raise AtCapacity(f"{offered.depth} sessions wait for a runner already.")
+        raise AtCapacity(offered.depth)
     reused = offered.outcome == "reused"
     # The session of the room may end at this very moment; then its end is what the caller sees.
     session = await sessions.read(parts.redis, offered.session_id) if reused else None

@@ -19,6 +19,7 @@ from services.gateway.replies import Replies
 from services.gateway.sessions import Session
 from services.gateway.settings import GatewaySettings
 from shared.commands import Commands
+from shared.dead_letters import DeadLetters
 from shared.launches import Launches
 from shared.redis_connection import Redis
 from shared.rooms import BadRoom, canonical
@@ -34,6 +35,7 @@ class Parts:
     settings: GatewaySettings
     redis: Redis
     launches: Launches
+    dead_letters: DeadLetters
     commands: Commands
     feed: Feed
     replies: Replies
@@ -89,6 +91,7 @@ def assemble(settings: GatewaySettings, redis: Redis, readers_redis: Redis) -> P
         settings=settings,
         redis=redis,
         launches=Launches(redis),
+        dead_letters=DeadLetters(redis),
         commands=Commands(redis),
         feed=Feed(readers_redis),
         replies=Replies(readers_redis, gateway_id),

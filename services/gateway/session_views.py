@@ -38,6 +38,8 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     ended_at: str | UnsetType = UNSET
     labels: dict[str, str]
+    redriven_from: str | UnsetType = UNSET
+    """The session that was given up, where this one took its dead letter's place."""
     timeline: list[dict[str, Any]] | UnsetType = UNSET
     """All its events in order: `type`, `at`, and what else the event says."""
 
@@ -88,6 +90,7 @@ def view(session: Session) -> SessionView:
         created_at=session.created_at,
         ended_at=session.ended_at or UNSET,
         labels=session.labels,
+        redriven_from=session.redriven_from or UNSET,
     )
 
 

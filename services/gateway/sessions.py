@@ -41,6 +41,7 @@ class Session:
     runner: str | None = None
     ended_at: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    redriven_from: str | None = None
 
 
 def fold(history: History) -> Session | None:
@@ -92,6 +93,7 @@ def _queued(event: Queued, entry: str, *, created_at: str) -> Session:
         reason=event.reason,
         message=event.message,
         labels=event.labels,
+        redriven_from=event.redriven_from,
     )
 
 

@@ -11,14 +11,13 @@
 | `Renewed`  | supervisor | the fence moves on                                                      |
 | `EndsSoon` | supervisor | the bot's pipeline gets a `SessionEndingFrame`                          |
 | `Stop`     | supervisor | the bot leaves its room; the process is killed if that takes too long   |
-| `Over`     | process    | the session ends, or goes to its next attempt; the process exits        |
+| `Over`     | process    | the session ends, or goes to its next attempt; the process is ended     |
 
 Times are readings of the monotonic clock, which the two processes share. End of file says that the other side is gone.
 """
 
 import asyncio
 import socket
-from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -97,7 +96,7 @@ class Stop(_Message, frozen=True, kw_only=True):
 
 
 class Over(_Message, frozen=True, kw_only=True):
-    """The bot's function has come to its end. Nothing follows but the end of the process."""
+    """The bot's function has come to its end. Nothing follows but the end of file."""
 
     reason: Reason
     message: str = ""
@@ -132,11 +131,9 @@ class Pipe(Generic[M]):
         """Close this end at once; a process at the other that waits for a launch exits."""
         self._writer.close()
 
-    async def hang_up(self) -> None:
-        """Close this end, after all that was sent has left this process."""
-        self._writer.close()
-        with suppress(ConnectionError):
-            await self._writer.wait_closed()
+    def end(self) -> None:
+        """Nothing follows. This end stays open: to write to one that is closed makes the other lose what it has not read."""
+        self._writer.write_eof()
 
 
 async def open_pipe(end: socket.socket, receives: Any) -> Pipe[Any]:

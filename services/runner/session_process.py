@@ -23,6 +23,7 @@ from pipecat.runner.types import RunnerArguments
 from services.runner import bot_arguments, bot_logs
 from services.runner.bot_source import BotImportError, explain, load
 from services.runner.handing_back import hand_back
+from services.runner.live_session import conclude
 from services.runner.pipe import (
     Begin,
     Do,
@@ -41,8 +42,22 @@ from services.runner.pipe import (
 )
 from services.runner.process_names import SESSION_PROCESS, be_called
 from services.runner.settings import RunnerSettings
-from shared.contract import AnyCommand, Candidates, Failure, Message, Offer, Outcome, Reason, Reply, Say
+from shared.contract import (
+    AnyCommand,
+    Candidates,
+    Ended,
+    Failed,
+    Failure,
+    Launch,
+    Message,
+    Offer,
+    Outcome,
+    Reason,
+    Reply,
+    Say,
+)
 from shared.errors import RoomRefused
+from shared.launches import after
 
 if TYPE_CHECKING:
     from services.runner.pipelines import Seen
@@ -128,10 +143,19 @@ class Session:
         else:
             over = replaced.result() if replaced.done() else refused.result()
             await self._leave(bot, over.reason, self._settings.stop_grace_s)
+        _flush()
         self._pipe.send(over)
-        await self._pipe.hang_up()
+        self._pipe.end()
+        while isinstance(await orders, Stop):
+            orders = self._start(self._listen())
+        # The supervisor would have heard the end and ended this process, if it were there.
+        if bot.done():
+            await hand_back(self._begin, self._after(over), over.reason, self._settings)
         # Not the interpreter's way out: it would wait for whatever threads and tasks the bot has left behind.
         _exit(0)
+
+    def _after(self, over: Over) -> Launch | Ended | Failed:
+        return conclude(self._launch, over.reason, over.message, self._settings.max_attempts)
 
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(coroutine)
@@ -252,7 +276,8 @@ class Session:
         log.warning("supervisor_lost", reason=order.reason)
         await self._leave(bot, order.reason, self._leave_within_s())
         if bot.done():
-            await hand_back(self._begin, order, self._settings)
+            following = after(self._launch, order, self._settings.max_attempts)
+            await hand_back(self._begin, following, order.reason, self._settings)
         return _exit(1)
 
     async def _leave(self, bot: asyncio.Task[Over], reason: Reason, within_s: float) -> None:
@@ -318,6 +343,10 @@ def _reply(command: AnyCommand, outcome: Outcome, message: str = "") -> Reply:
 
 
 def _exit(code: int) -> NoReturn:
+    _flush()
+    os._exit(code)
+
+
+def _flush() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)

@@ -6,12 +6,19 @@
 --
 -- A group hands entries out in order, so a launch can be taken at once only while no other waits: 'behind' says that
 -- one does, and nothing was changed.
+-- Repeating a call is safe: who holds the session's first launch already is told so again.
 local room, launch, events, session = unpack(KEYS)
 local id, launch_json, event_json, group, kept, holder = unpack(ARGV)
 
 local owner = redis.call('GET', room)
+if owner == id then
+  local entry = redis.call('XRANGE', session, '-', '+', 'COUNT', 1)[1][1]
+  local lease = redis.call('XPENDING', launch, group, entry, entry, 1)[1]
+  if lease and lease[2] == holder then return {'adopted', entry} end
+end
 if owner then return {'reused', owner} end
-redis.pcall('XGROUP', 'CREATE', launch, group, '0', 'MKSTREAM')
+local made = redis.pcall('XGROUP', 'CREATE', launch, group, '0', 'MKSTREAM')
+if made.err and not made.err:find('BUSYGROUP', 1, true) then return made end
 if redis.call('XLEN', launch) > redis.call('XPENDING', launch, group)[1] then return {'behind', ''} end
 
 local entry = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event_json)

@@ -1,23 +1,26 @@
--- Accept a session, unless its room has one already or the queue is full.
+-- Accept a session, unless its room has one already or the queue is full; a dead letter whose launch it is goes.
 --
--- KEYS  room, launch, events, session
--- ARGV  session id, launch JSON, `queued` event JSON, group of claims, queue limit, events kept
--- Gives {'queued', session id, queue depth} or {'reused', the room's session id, 0} or {'full', '', queue depth}.
+-- KEYS  room, launch, events, session, dead
+-- ARGV  session id, launch JSON, `queued` event JSON, group of claims, queue limit, events kept, dead letter's id or ''
+-- Gives {'queued', session id, queue depth} or {'reused', the room's session id, 0} or {'full', '', queue depth} or
+-- {'gone', '', 0}: there is no such dead letter. Only the first changes anything.
 --
--- Repeating a call is safe: the room then belongs to this very session. The depth counts entries that are in no
--- pending list, this one included.
-local room, launch, events, session = unpack(KEYS)
-local id, launch_json, event_json, group, limit, kept = unpack(ARGV)
+-- Repeating a call is safe: this very session has the room then, or has had it and is over already. The depth counts
+-- entries that are in no pending list, this one included.
+local room, launch, events, session, dead = unpack(KEYS)
+local id, launch_json, event_json, group, limit, kept, letter = unpack(ARGV)
 
 local function depth()
   return redis.call('XLEN', launch) - redis.call('XPENDING', launch, group)[1]
 end
 
 local holder = redis.call('GET', room)
-if holder == id then return {'queued', id, depth()} end
+if holder == id or redis.call('EXISTS', session) == 1 then return {'queued', id, depth()} end
+if letter ~= '' and #redis.call('XRANGE', dead, letter, letter) == 0 then return {'gone', '', 0} end
 if holder then return {'reused', holder, 0} end
 
-redis.pcall('XGROUP', 'CREATE', launch, group, '0', 'MKSTREAM')
+local made = redis.pcall('XGROUP', 'CREATE', launch, group, '0', 'MKSTREAM')
+if made.err and not made.err:find('BUSYGROUP', 1, true) then return made end
 local waiting = depth()
 if waiting >= tonumber(limit) then return {'full', '', waiting} end
 
@@ -25,4 +28,5 @@ local entry = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event
 redis.call('XADD', session, entry, 'json', event_json)
 redis.call('XADD', launch, entry, 'json', launch_json)
 redis.call('SET', room, id)
+if letter ~= '' then redis.call('XDEL', dead, letter) end
 return {'queued', id, waiting + 1}

@@ -52,6 +52,7 @@ LAUNCH = Launch(
     body={"greeting": "Hello", "anything": [1, None]},
     labels={"team": "one"},
     failures=(FAILURE,),
+    redriven_from="s0",
 )
 EVENT: dict[str, Any] = {"session_id": "s1", "attempt": 1}
 COMMAND: dict[str, Any] = {"command_id": "c1", "reply_to": "gateway-1"}
@@ -67,6 +68,7 @@ MESSAGES: list[Wire] = [
         labels={"team": "one"},
         reason=Reason.BOT_DIED,
         message="killed by SIGKILL",
+        redriven_from="s0",
     ),
     ColdStart(**EVENT, launcher="process", error="the cold runner exited with code 1"),
     Starting(**EVENT, runner="runner-1", start="warm"),

@@ -67,7 +67,7 @@ class StandInRunner:
 
     async def fail(self, claim: Claim, reason: Reason, message: str) -> None:
         failed = Failed(**_who(claim), reason=reason, message=message)
-        assert await self.launches.finish(claim.entry, self.name, claim.launch, failed, dead=True) == "finished"
+        assert await self.launches.settle(claim, self.name, failed)
 
     async def lose(self, claim: Claim, reason: Reason) -> EntryId:
         """The attempt comes to nothing; the next one waits."""

@@ -111,6 +111,7 @@ async def test_a_second_signal_insists(children: Children, redis: Redis, runner:
     [
         ({"GATEWAY_PORT": "many"}, ["GATEWAY_PORT"]),
         ({"QUEUE_LIMIT": "0", "LAUNCH_DEADLINE": "-1"}, ["QUEUE_LIMIT", "LAUNCH_DEADLINE"]),
+        ({"REDIS_URL": "redis://host/first"}, ["REDIS_URL: must have a number as database"]),
         ({"GATEWAY_HOST": "0.0.0.0"}, ["JOIN_KEYS", "ADMIN_KEYS"]),  # noqa: S104 - that is the point
     ],
 )

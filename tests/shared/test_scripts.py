@@ -1,5 +1,6 @@
 """Every branch of every script, seen on both kinds of server."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -25,13 +26,17 @@ from shared.contract import (
 from shared.events import News
 from shared.launches import Claim, EntryId, Launches, Lease, Offered, decode
 from shared.redis_connection import Redis
+from tests.script_calls import script_calls
 
 ENDED = Ended(session_id="s1", attempt=1, reason=Reason.COMPLETED)
 
 
 @pytest.fixture
-def redis(any_redis: Redis) -> Redis:
-    return any_redis
+async def redis(any_redis: Redis) -> AsyncIterator[Redis]:
+    """Whatever branch a test takes, no script names a key that it was not given."""
+    async with script_calls(any_redis) as calls:
+        yield any_redis
+    assert [call for call in calls if call.undeclared] == []
 
 
 @pytest.fixture

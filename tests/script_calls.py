@@ -1,0 +1,70 @@
+"""What scripts really do, as the server's MONITOR tells it."""
+
+import shlex
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+import shared
+from shared.redis_connection import Redis
+
+_FILES = Path(shared.__path__[0], "scripts").glob("*.lua")
+SCRIPTS = {sha1(file.read_bytes(), usedforsecurity=False).hexdigest(): file.stem for file in _FILES}
+"""The name of each script by what `EVALSHA` calls it."""
+
+
+@dataclass
+class ScriptCall:
+    """One run of a script: the keys that it was given, and those that its commands named."""
+
+    name: str
+    declared: set[str]
+    touched: set[str] = field(default_factory=set)
+
+    @property
+    def undeclared(self) -> set[str]:
+        """Keys that a Redis Cluster could have on another node."""
+        return self.touched - self.declared
+
+
+@asynccontextmanager
+async def script_calls(client: Redis) -> AsyncIterator[list[ScriptCall]]:
+    """Listen while the context lasts; the list is filled at its end."""
+    redis: Any = client
+    calls: list[ScriptCall] = []
+    connection = await redis.connection_pool.get_connection()
+    try:
+        await connection.send_command("MONITOR")
+        await connection.read_response()
+        yield calls
+        end = uuid.uuid4().hex
+        await redis.execute_command("ECHO", end)
+        while end not in (line := await connection.read_response()):
+            await _note(redis, line, calls)
+    finally:
+        await connection.disconnect()
+        await redis.connection_pool.release(connection)
+
+
+async def _note(redis: Any, line: str, calls: list[ScriptCall]) -> None:
+    source, _, command = line.partition("] ")
+    words = shlex.split(command)
+    if source.endswith(" lua"):
+        calls[-1].touched |= await _keys(redis, words)
+    elif words[0] == "EVALSHA":
+        calls.append(ScriptCall(SCRIPTS[words[1]], set(words[3 : 3 + int(words[2])])))
+
+
+async def _keys(redis: Any, command: list[str]) -> set[str]:
+    try:
+        return set(await redis.execute_command("COMMAND GETKEYS", *command))
+    except ResponseError as error:
+        if "no key arguments" in str(error):
+            return set()
+        raise
