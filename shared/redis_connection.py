@@ -32,6 +32,9 @@ SENTINEL_ANSWER_S = 0.5
 """The same for a sentinel, which has little to do; the next one is asked."""
 CONNECTIONS = 64
 """How many connections one client opens at most."""
+CONNECTION_WAIT_S = 30.0
+"""How long a call waits for one of them while all are in use. That says that this process is busy, not that the server
+is away, so it is much longer than the server has to answer."""
 
 NOT_NOW = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
 """Answers of a server that may do the same thing later; these have no class of their own:"""
@@ -56,7 +59,7 @@ def connect(url: str, *, answer_s: float = ANSWER_S, retries: int = 1) -> Redis:
     pool = redis.BlockingConnectionPool(
         connection_class=kind,
         max_connections=CONNECTIONS,
-        timeout=answer_s,
+        timeout=CONNECTION_WAIT_S,
         decode_responses=True,
         protocol=2,
         socket_connect_timeout=answer_s,

@@ -104,7 +104,7 @@ def _parse(text: str, kind: object) -> object:
     if get_origin(kind) in {Union, types.UnionType} and str in get_args(kind):
         return text
     if kind is bool:
-        return _one_of(text.lower(), ("0", "1", "true", "false")) in {"1", "true"}
+        return _one_of(text, ("0", "1", "true", "false")) in {"1", "true"}
     if get_origin(kind) is Literal:
         return _one_of(text, get_args(kind))
     for check in getattr(kind, "__metadata__", ()):
@@ -114,9 +114,11 @@ def _parse(text: str, kind: object) -> object:
 
 
 def _one_of(text: str, choices: tuple[str, ...]) -> str:
-    if text not in choices:
-        raise msgspec.ValidationError(f"Expected one of {', '.join(choices)}")
-    return text
+    """The choice that the text names, in whatever case."""
+    for choice in choices:
+        if choice.lower() == text.lower():
+            return choice
+    raise msgspec.ValidationError(f"Expected one of {', '.join(choices)}")
 
 
 def _sentence(error: msgspec.ValidationError) -> str:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from shared.contract import CLAIMS, FIELD, LAUNCH, OVERFLOW, Failed, Failure, Launch, Reason
+from shared.contract import CLAIMS, FIELD, OVERFLOW, Failed, Failure, Launch, Reason
 from shared.entries import milliseconds
 from shared.errors import BadEntry, Unavailable
-from shared.launches import Claim, EntryId, Launches, after, decode
+from shared.launches import STREAMS, Claim, EntryId, Launches, after, decode
 from shared.redis_connection import Redis, translated
 from shared.script import Script
 from shared.streams import Fields
@@ -91,15 +91,17 @@ class Sweep:
         await self._launches.ensure_group(CLAIMS)
         with translated():
             run_id = str((await self._redis.info("server"))["run_id"])
-        stale, waiting, server_ms = await self._overdue([LAUNCH], [CLAIMS, int(self._lease_s * 1000), MOST])
+        found = [await self._overdue([stream], [CLAIMS, int(self._lease_s * 1000), MOST]) for stream in STREAMS]
         # A server that was paused answers in the end, and nobody has renewed meanwhile: that is a break, too.
         answered = now + time.monotonic() - asked_at
         self._uninterrupted = self._uninterrupted.seen(run_id, answered, self._lease_s / 2)
         if self._uninterrupted.long_enough(self._lease_s):
-            for entry, holder, age_ms, json in stale:
-                await self._free(EntryId(entry), holder, age_ms, {FIELD: json})
-        for entry, json in waiting:
-            await self._fail_if_late(EntryId(entry), {FIELD: json}, server_ms)
+            for stale, _, _ in found:
+                for entry, holder, age_ms, json in stale:
+                    await self._free(EntryId(entry), holder, age_ms, {FIELD: json})
+        for _, waiting, server_ms in found:
+            for entry, json in waiting:
+                await self._fail_if_late(EntryId(entry), {FIELD: json}, server_ms)
         if now >= self._drop_at:
             self._drop_at = now + DROP_CONSUMERS_EVERY_S
             await self._drop_gone_consumers()
@@ -108,7 +110,7 @@ class Sweep:
         try:
             launch = decode(fields)
         except BadEntry:
-            await self._launches.discard(entry, fields)
+            await self._launches.discard(entry, holder, fields)
             return
         message = f"its runner {holder} did not renew the lease for {age_ms / 1000:.1f} s"
         failure = Failure(attempt=launch.attempt, reason=Reason.RUNNER_LOST, message=message)
@@ -136,4 +138,5 @@ class Sweep:
     async def _drop_gone_consumers(self) -> None:
         for group in (CLAIMS, OVERFLOW):
             await self._launches.ensure_group(group)
-            await self._drop_consumers([LAUNCH], [group, int(CONSUMER_GONE_S * 1000)])
+            for stream in STREAMS:
+                await self._drop_consumers([stream], [group, int(CONSUMER_GONE_S * 1000)])

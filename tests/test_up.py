@@ -2,52 +2,88 @@
 
 import asyncio
 import os
+import pty
 import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import pytest
 
+from services.runner.process_names import SESSION_PROCESS
 from shared.contract import EVENTS
 from shared.redis_connection import Redis
-from tests.processes import START_S, Child, Children, free_port, until_gone
+from tests.processes import START_S, Child, Children, children_called, free_port, until_gone
 from tests.waiting import until
 from up import KILL_AFTER_S
 
 BOTS = {
     "returns": "async def bot(runner_args):\n    pass\n",
-    "stays": "import asyncio\n\nasync def bot(runner_args):\n    await asyncio.Event().wait()\n",
+    "stays": """
+import asyncio, os, pathlib
+
+async def bot(runner_args):
+    with pathlib.Path(__file__).with_name("bots").open("a") as record:
+        record.write(f"{os.getpid()}\\n")
+    await asyncio.Event().wait()
+""",
+    "does not import": "raise RuntimeError('half edited')\n",
 }
+ON_A_TERMINAL = """
+import fcntl, os, sys, termios
+os.dup2(int(sys.argv[1]), 0)
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.close(int(sys.argv[1]))
+os.execv(sys.executable, [sys.executable, "up.py"])
+"""
 
 
-def start(children: Children, tmp_path: Path, port: int, bot: str = "returns", **env: str) -> Child:
+def write_bot(tmp_path: Path, bot: str) -> Path:
     path = tmp_path / "bot.py"
     path.write_text(BOTS[bot])
+    return path
+
+
+def start(
+    children: Children, tmp_path: Path, port: int, bot: str = "returns", terminal: int | None = None, **env: str
+) -> Child:
+    path = write_bot(tmp_path, bot)
     own = {"REDIS_URL": "", "GATEWAY_PORT": str(port), "RUNNER_SLOTS": "1", "BOT": str(path), **env}
-    return children.start("up", [sys.executable, "up.py"], (), **own)
+    if terminal is None:
+        return children.start("up", [sys.executable, "up.py"], (), **own)
+    return children.start("up", [sys.executable, "-c", ON_A_TERMINAL, str(terminal)], (terminal,), **own)
 
 
-async def join(port: int, status: str) -> None:
-    """Put a bot somewhere and see it get to `status`."""
+async def join(port: int, status: str) -> str:
+    """Put a bot somewhere and see it get to `status`; gives the path of the session."""
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
         answer = await http.post("/join", json={"transport": "none"})
+        path = answer.headers["Location"]
 
         async def reached() -> bool:
-            session = await http.get(answer.headers["Location"])
-            return bool(session.json()["status"] == status)
+            return bool((await http.get(path)).json()["status"] == status)
 
         await until(reached)
+    return str(path)
+
+
+def parts(up: Child, name: str) -> set[int]:
+    """The process ids of the parts of one kind, from the kernel's list of processes."""
+    found = set()
+    for entry in Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split():
+        with suppress(OSError):
+            if name in Path(f"/proc/{entry}/cmdline").read_text():
+                found.add(int(entry))
+    return found
 
 
 def part(up: Child, name: str) -> int:
-    """The process id of a part, from the kernel's list of processes."""
-    for entry in Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split():
-        if name in Path(f"/proc/{entry}/cmdline").read_text():
-            return int(entry)
-    raise LookupError(name)
+    """The process id of the only one."""
+    (pid,) = parts(up, name)
+    return pid
 
 
 async def test_up_says_when_it_is_ready_serves_a_session_and_stops_on_ctrl_c(
@@ -62,7 +98,7 @@ async def test_up_says_when_it_is_ready_serves_a_session_and_stops_on_ctrl_c(
     assert await up.wait() == 0
     assert time.monotonic() - asked_at < KILL_AFTER_S
     for name in ("gateway", "operator", "runner"):
-        assert f"\n{name:<8} | " in up.output()
+        assert f"\n{name:<10} | " in up.output()
 
 
 async def test_with_a_redis_of_its_own_the_user_gets_no_embedded_one(
@@ -71,8 +107,7 @@ async def test_with_a_redis_of_its_own_the_user_gets_no_embedded_one(
     port = free_port()
     up = start(children, tmp_path, port, REDIS_URL=redis_url)
     await up.said("The fleet is ready", within_s=START_S)
-    with pytest.raises(LookupError):
-        part(up, "valkey-server")
+    assert not parts(up, "valkey-server")
     await join(port, "ended")
     assert await redis.exists(EVENTS)
 
@@ -118,3 +153,109 @@ async def test_nothing_survives_up_when_it_is_killed(children: Children, tmp_pat
     parts = [part(up, name) for name in ("valkey-server", "gateway", "operator", "runner")]
     up.kill()
     await asyncio.gather(*(until_gone(pid) for pid in parts))
+
+
+@pytest.mark.timeout(400)
+async def test_a_restart_leaves_live_sessions_where_they_are_and_gives_new_ones_to_the_new_runner(
+    children: Children, tmp_path: Path
+) -> None:
+    port = free_port()
+    up = start(children, tmp_path, port, bot="stays")
+    await up.said("The fleet is ready", within_s=START_S)
+    old = {name: part(up, name) for name in ("gateway", "operator", "runner")}
+    warm = await join(port, "running")
+    cold = await join(port, "running")
+
+    up.signal(signal.SIGHUP)
+    await up.said("gateway 2 is ready, and the restart complete", within_s=4 * START_S)
+    new = {name: parts(up, name) - {pid} for name, pid in old.items()}
+    assert [len(pids) for pids in new.values()] == [1, 1, 1]
+    assert old["gateway"] not in parts(up, "gateway")
+    (new_runner,) = new["runner"]
+
+    fresh = await join(port, "running")
+    bots = [int(line) for line in (tmp_path / "bots").read_text().split()]
+    assert len(bots) == 3
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+        sessions = [(await http.get(path)).json() for path in (warm, cold, fresh)]
+        assert [(it["status"], it["attempt"], it["start"]) for it in sessions] == [
+            ("running", 1, "warm"),
+            ("running", 1, "cold"),
+            ("running", 1, "warm"),
+        ]
+        runners = [int(it["runner"].split("-")[-2]) for it in sessions]
+        assert (runners[0], runners[2]) == (old["runner"], new_runner)
+        for runner, bot in zip(runners, bots, strict=True):
+            assert bot in children_called(SESSION_PROCESS, runner)
+        assert {old["operator"], old["runner"]} < parts(up, "services")
+
+        for path, name in ((warm, "runner"), (cold, "operator")):
+            await http.delete(path)
+            await up.said(f"The {name}, which was replaced, exited with code 0.", within_s=START_S)
+        assert (await http.get(fresh)).json()["status"] == "running"
+    assert {name: parts(up, name) for name in new} == new
+
+    up.signal(signal.SIGINT)
+    assert await up.wait() == 0
+    assert "Its last lines" not in up.output()
+
+
+@pytest.mark.timeout(300)
+async def test_a_restart_waits_for_a_bot_that_imports_and_one_that_is_asked_for_meanwhile_follows(
+    children: Children, tmp_path: Path
+) -> None:
+    port = free_port()
+    up = start(children, tmp_path, port)
+    await up.said("The fleet is ready", within_s=START_S)
+    write_bot(tmp_path, "does not import")
+    up.signal(signal.SIGHUP)
+    await up.said("half edited", within_s=START_S)
+    await join(port, "ended")  # in the old runner
+    up.signal(signal.SIGHUP)
+    await up.said("Restart: another one follows this one.")
+    write_bot(tmp_path, "returns")
+    await up.said("gateway 3 is ready, and the restart complete", within_s=4 * START_S)
+    await join(port, "ended")
+    up.signal(signal.SIGINT)
+    assert await up.wait() == 0
+
+
+@pytest.mark.timeout(200)
+async def test_ctrl_c_in_the_middle_of_a_restart_stops_old_and_new_within_seconds(
+    children: Children, tmp_path: Path
+) -> None:
+    port = free_port()
+    up = start(children, tmp_path, port, bot="stays")
+    await up.said("The fleet is ready", within_s=START_S)
+    await join(port, "running")
+    write_bot(tmp_path, "does not import")
+    up.signal(signal.SIGHUP)
+    await up.said("half edited", within_s=START_S)
+    up.signal(signal.SIGINT)
+    asked_at = time.monotonic()
+    assert await up.wait() == 0
+    assert time.monotonic() - asked_at < KILL_AFTER_S + 3
+
+
+@pytest.mark.timeout(200)
+async def test_a_part_that_dies_in_the_middle_of_a_restart_stops_everything(children: Children, tmp_path: Path) -> None:
+    up = start(children, tmp_path, free_port())
+    await up.said("The fleet is ready", within_s=START_S)
+    old = part(up, "runner")
+    write_bot(tmp_path, "does not import")
+    up.signal(signal.SIGHUP)
+    await up.said("half edited", within_s=START_S)
+    os.kill(old, signal.SIGKILL)
+    assert await up.wait() == 1
+    assert "The runner was killed by SIGKILL. Its last lines:" in up.output()
+
+
+async def test_a_terminal_that_is_closed_stops_everything(children: Children, tmp_path: Path) -> None:
+    """A closed terminal sends the signal that asks for a restart."""
+    ours, theirs = pty.openpty()
+    up = start(children, tmp_path, free_port(), terminal=theirs)
+    os.close(theirs)
+    await up.said("The fleet is ready", within_s=START_S)
+    os.close(ours)
+    assert await up.wait() == 0
+    assert "Restart" not in up.output()

@@ -10,9 +10,10 @@ from litestar.params import Body
 from msgspec import UNSET, Meta, UnsetType
 
 from services.gateway import asking, leaving
-from services.gateway.errors import Invalid, documented
-from services.gateway.join import Url
-from services.gateway.parts import Injected
+from services.gateway.documentation import BODY, documented
+from services.gateway.errors import Away, Invalid, NotFound
+from services.gateway.join import EXAMPLE, Url
+from services.gateway.parts import NO_SESSION, ONE_OF_BOTH, Injected
 from shared.contract import Leave, Message, Outcome, Reply, Say
 
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100_000)]
@@ -61,7 +62,21 @@ _EXAMPLES = [
 ]
 
 
-@post("/admin", status_code=202, responses=documented(404, 503), tags=["commands"])
+_ACCEPTED = AdminReply(id="0f4e", session_id=EXAMPLE.session_id, room_url=EXAMPLE.room_url)
+
+
+@post(
+    "/admin",
+    status_code=202,
+    tags=["commands"],
+    **documented(
+        {202: _ACCEPTED, 200: msgspec.structs.replace(_ACCEPTED, outcome=Outcome.DELIVERED, message="")},
+        Invalid("session_id", f"{ONE_OF_BOTH}, and message for type message"),
+        *BODY,
+        NotFound(NO_SESSION),
+        Away(),
+    ),
+)
 async def admin(
     data: Annotated[AdminRequest, Body(title="AdminRequest", examples=_EXAMPLES)], parts: Injected
 ) -> Response[AdminReply]:
@@ -87,15 +102,18 @@ def command_of(data: AdminRequest, command_id: str, reply_to: str | None) -> Say
     """The command that a request asks for.
 
     Raises:
-        Invalid: its text is missing, or given twice.
+        Invalid: its addressee or its text is missing, or given twice.
     """
+    text = data.text or data.message or ""
+    lacks = "" if text or data.type == "leave" else "text" if data.type == "say" else "message"
+    if (data.session_id is None) == (data.room_url is None):
+        raise Invalid("session_id", ONE_OF_BOTH + (f", and {lacks} for type {data.type}" if lacks else ""))
+    if lacks:
+        raise Invalid(lacks, f"must be given for type {data.type}")
     if data.type == "leave":
         return Leave(command_id=command_id, reply_to=reply_to)
     if data.text is not None and data.message is not None:
         raise Invalid("message", "must not be given together with text, which it is another name for")
-    text = data.message if data.text is None else data.text
-    if text is None:
-        raise Invalid("text" if data.type == "say" else "message", f"must be given for type {data.type}")
     if data.type == "say":
         return Say(command_id=command_id, reply_to=reply_to, text=text)
     return Message(

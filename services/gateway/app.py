@@ -14,6 +14,7 @@ from litestar.openapi.spec import Components, License, SecurityScheme
 
 from services.gateway import (
     admin,
+    browsers,
     client_page,
     dead_letters,
     errors,
@@ -25,7 +26,9 @@ from services.gateway import (
     signalling,
 )
 from services.gateway.auth import OPEN, Keys
+from services.gateway.outage import Outage
 from services.gateway.parts import Parts
+from shared.errors import Unavailable
 
 LARGEST_BODY = 1_048_576
 
@@ -59,12 +62,15 @@ def create_app(parts: Parts) -> Litestar:
         async with parts.reading():
             yield
 
-    keys = Keys(parts.settings.join_keys, parts.settings.admin_keys)
+    settings, outage = parts.settings, Outage()
+    keys = Keys(settings.join_keys, settings.admin_keys)
+    may_ask = keys.guard if settings.join_keys or settings.admin_keys else browsers.local_only
     return Litestar(
         [*HANDLERS, client_page.client_page()],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
-        exception_handlers=errors.HANDLERS,
-        guards=[keys.guard],
+        exception_handlers={**errors.HANDLERS, Unavailable: outage.refuse},
+        before_send=[outage.watch],
+        guards=[may_ask, browsers.json_only],
         lifespan=[lifespan],
         logging_config=None,
         debug=False,
@@ -83,6 +89,7 @@ def _documentation() -> OpenAPIConfig:
         components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),
         security=[{"key": []}],
         use_handler_docstrings=True,
+        operation_id_creator=lambda handler, *_: handler.handler_name,
         openapi_router=Router(
             "/schema", route_handlers=[], opt=OPEN, include_in_schema=False, after_request=_in_one_shape
         ),

@@ -8,13 +8,17 @@ from services.gateway.errors import NotFound
 from services.gateway.feed import Watch
 from services.gateway.parts import Parts
 from services.gateway.sessions import Session
-from shared.contract import AnyCommand, Outcome, Reply
-from shared.errors import Unavailable
+from shared.contract import AnyCommand, Leave, Outcome, Reply, commands_key
+from shared.entries import Decoder
+from shared.errors import BadEntry, Unavailable
+from shared.streams import between
 
 LAST_WORD_S = 0.5
 """A reply and the end of its session come over two streams; how long the reply may be the later one."""
 STOPPING_S = 5.0
 """How long a gateway that is about to stop still waits for a reply."""
+
+_command = Decoder[AnyCommand](AnyCommand)
 
 
 async def tell(parts: Parts, session: Session, command: AnyCommand) -> None:
@@ -26,6 +30,19 @@ async def tell(parts: Parts, session: Session, command: AnyCommand) -> None:
     """
     if not await parts.commands.send(session.session_id, session.room_url, command):
         raise NotFound("The session is over.")
+
+
+async def told_to_leave(parts: Parts, session_id: str) -> bool:
+    """Whether a live session's bot has been sent a leave, which its runner may not have read yet.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    for _, fields in await between(parts.redis, commands_key(session_id)):
+        with suppress(BadEntry):
+            if isinstance(_command(fields), Leave):
+                return True
+    return False
 
 
 async def ask(parts: Parts, session: Session, command: AnyCommand, wait_s: float) -> Reply | None:

@@ -10,16 +10,21 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from services.gateway.errors import Forbidden, Unauthorized
+from services.gateway.errors import Forbidden, HttpError, Unauthorized
 
 OPEN = {"access": "open"}
 """For everyone."""
 START = {"access": "start"}
 """For those who may start sessions and connect to them."""
+ALL: dict[str, str] = {}
+"""For those who may do everything."""
+
+NO_KEY = "A key is needed: Authorization: Bearer <key>, or X-Bot-Secret."
+WRONG_KEY = "This key may start sessions only."
 
 
 class Keys:
-    """The two classes of keys. Without any key at all, everything is open."""
+    """The two classes of keys."""
 
     def __init__(self, join_keys: Iterable[str], admin_keys: Iterable[str]) -> None:
         self._join = tuple(key.encode() for key in join_keys)
@@ -33,15 +38,22 @@ class Keys:
             Forbidden: its key may start sessions, and this is something else.
         """
         access = handler.opt.get("access")
-        if access == "open" or not (self._join or self._admin):
+        if access == "open":
             return
         key = presented(connection.headers.get("authorization", ""), connection.headers.get("x-bot-secret", ""))
         if _among(key, self._admin):
             return
         if not _among(key, self._join):
-            raise Unauthorized("A key is needed: Authorization: Bearer <key>, or X-Bot-Secret.")
+            raise Unauthorized(NO_KEY)
         if access != "start":
-            raise Forbidden("This key may start sessions only.")
+            raise Forbidden(WRONG_KEY)
+
+
+def refusals(access: dict[str, str]) -> tuple[HttpError, ...]:
+    """What the guard says to those who may not."""
+    if access == OPEN:
+        return ()
+    return (Unauthorized(NO_KEY),) if access == START else (Unauthorized(NO_KEY), Forbidden(WRONG_KEY))
 
 
 def presented(authorization: str, secret: str) -> bytes:

@@ -8,8 +8,9 @@ import structlog
 from litestar import Response, delete, get, post
 from litestar.params import FromPath, QueryParameter
 
-from services.gateway.errors import AtCapacity, NotFound, Refused, documented
-from services.gateway.join import JoinReply
+from services.gateway.documentation import documented
+from services.gateway.errors import AtCapacity, Away, InvalidQuery, NotFound, Refused
+from services.gateway.join import EXAMPLE, JoinReply
 from services.gateway.parts import Injected
 from shared.contract import DeadLetter, Failure, Reason, Status, Transport
 from shared.dead_letters import again
@@ -50,15 +51,45 @@ class DeadLetterList(msgspec.Struct, frozen=True, kw_only=True):
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many dead letters at most.")]
 
 
-@get("/dead", responses=documented(503), tags=["dead letters"])
+_FAILURE = Failure(attempt=1, reason=Reason.BOT_ERROR, message="ValueError: no")
+_LETTER = DeadLetterView(
+    id="1769860800000-0",
+    at="2026-01-31T12:00:00.000Z",
+    session_id=EXAMPLE.session_id,
+    room_url=EXAMPLE.room_url,
+    transport=EXAMPLE.transport,
+    attempts=1,
+    reason=_FAILURE.reason,
+    message=_FAILURE.message,
+    failures=(_FAILURE,),
+)
+
+
+@get(
+    "/dead",
+    tags=["dead letters"],
+    **documented({200: DeadLetterList(dead=[_LETTER])}, InvalidQuery("limit", "expected int >= 1"), Away()),
+)
 async def dead_letters(parts: Injected, limit: Limit = 100) -> DeadLetterList:
-    """The launches that were given up."""
+    """List the launches that were given up."""
     return DeadLetterList(dead=[view(entry, letter) for entry, letter in await parts.dead_letters.newest(limit)])
 
 
-@post("/dead/{letter_id:str}/redrive", status_code=202, responses=documented(404, 409, 429, 503), tags=["dead letters"])
+@post(
+    "/dead/{letter_id:str}/redrive",
+    status_code=202,
+    tags=["dead letters"],
+    **documented(
+        {202: EXAMPLE},
+        NotFound(NO_LETTER),
+        Refused(f"The room has a live session: {EXAMPLE.session_id}"),
+        AtCapacity(1000),
+        Away(),
+        headers=["Location"],
+    ),
+)
 async def redrive(letter_id: FromPath[str], parts: Injected) -> Response[JoinReply]:
-    """Ask for the same once more: a new session in the dead letter's place, whose `redriven_from` names the old one."""
+    """Redrive a dead letter: a new session takes its place, and names the old one in `redriven_from`."""
     letter = await parts.dead_letters.read(letter_id)
     if letter is None:
         raise NotFound(NO_LETTER)
@@ -85,7 +116,12 @@ async def redrive(letter_id: FromPath[str], parts: Injected) -> Response[JoinRep
     return Response(reply, status_code=202, headers={"Location": f"/sessions/{launch.session_id}"})
 
 
-@delete("/dead/{letter_id:str}", status_code=204, responses=documented(404, 503), tags=["dead letters"])
+@delete(
+    "/dead/{letter_id:str}",
+    status_code=204,
+    tags=["dead letters"],
+    **documented({204: None}, NotFound(NO_LETTER), Away()),
+)
 async def delete_dead_letter(letter_id: FromPath[str], parts: Injected) -> None:
     """Forget a dead letter."""
     if not await parts.dead_letters.delete(letter_id):

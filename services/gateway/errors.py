@@ -2,13 +2,18 @@
 
 HttpError              a sentence for the caller, with status and code
 ├── Invalid            400 INVALID_BODY: the request itself is wrong; names the field
+├── InvalidQuery       400 INVALID_QUERY: the same for what stands behind the question mark
 ├── Unauthorized       401 UNAUTHORIZED: no key that we know
-├── Forbidden          403 FORBIDDEN: a key of the wrong class
+├── Forbidden          403 FORBIDDEN: a key of the wrong class, or a web page of another site
 ├── NotFound           404 NOT_FOUND: no such session or dead letter, or the session is over
 ├── Refused            409 REFUSED: not as things are: the bot said no, its session ended, the room has another
+├── StillLeaving       409 LEAVING: the room's bot is just leaving, and takes its time
+├── TooLarge           413 TOO_LARGE: the body has more than 1 MB
+├── NotJson            415 NOT_JSON: the body does not say that it is JSON
 ├── AtCapacity         429 AT_CAPACITY: the queue is full
 ├── NotSupported       501 NOT_SUPPORTED
 ├── BadAnswer          502 BAD_ANSWER: the bot's answer makes no sense
+├── Away               503 UNAVAILABLE: Redis does not answer
 └── NoAnswer           504 NO_ANSWER: the bot did not answer in time
 """
 
@@ -20,13 +25,12 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Example
 from litestar.types import ExceptionHandlersMap
 
-from shared.errors import PipefleetError, Unavailable
+from shared.errors import PipefleetError
 
 RETRY_FULL_S = 5
+RETRY_LEAVING_S = 2
 RETRY_AWAY_S = 2
 
 _log = structlog.get_logger()
@@ -48,6 +52,16 @@ class Invalid(HttpError):  # noqa: N818 - the errors of this tree say what is th
 
     def __init__(self, field: str, complaint: str) -> None:
         super().__init__(f"{field}: {complaint}")
+
+
+class InvalidQuery(HttpError):  # noqa: N818
+    """A parameter of the address is wrong."""
+
+    status = HTTPStatus.BAD_REQUEST
+    code = "INVALID_QUERY"
+
+    def __init__(self, parameter: str, complaint: str) -> None:
+        super().__init__(f"{parameter}: {complaint}")
 
 
 class Unauthorized(HttpError):  # noqa: N818
@@ -79,6 +93,37 @@ class Refused(HttpError):  # noqa: N818
     code = "REFUSED"
 
 
+class StillLeaving(HttpError):  # noqa: N818
+    """The room is not free yet."""
+
+    status = HTTPStatus.CONFLICT
+    code = "LEAVING"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": str(RETRY_LEAVING_S)}
+
+    def __init__(self) -> None:
+        super().__init__("The room's bot is about to leave and has not left yet. Please try again.")
+
+
+class TooLarge(HttpError):  # noqa: N818
+    """More than the application reads of a body."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "TOO_LARGE"
+
+    def __init__(self) -> None:
+        super().__init__("The body is larger than 1 MB.")
+
+
+class NotJson(HttpError):  # noqa: N818
+    """A body of another kind, or of none."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    code = "NOT_JSON"
+
+    def __init__(self) -> None:
+        super().__init__("A body must be JSON and say so: Content-Type: application/json")
+
+
 class AtCapacity(HttpError):  # noqa: N818
     """The queue is full."""
 
@@ -104,6 +149,17 @@ class BadAnswer(HttpError):  # noqa: N818
     code = "BAD_ANSWER"
 
 
+class Away(HttpError):  # noqa: N818
+    """Redis does not answer."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "UNAVAILABLE"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": str(RETRY_AWAY_S)}
+
+    def __init__(self) -> None:
+        super().__init__("The fleet's Redis does not answer. Please try again.")
+
+
 class NoAnswer(HttpError):  # noqa: N818
     """The bot did not answer in time."""
 
@@ -123,7 +179,7 @@ class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
 _FOREIGN = {
     HTTPStatus.METHOD_NOT_ALLOWED: ("METHOD_NOT_ALLOWED", "{method} is not possible here."),
     HTTPStatus.NOT_FOUND: ("NOT_FOUND", "There is nothing at this address."),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("TOO_LARGE", "The body is larger than 1 MB."),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (TooLarge.code, str(TooLarge())),
 }
 """Code and sentence for the errors that the framework raises itself."""
 
@@ -146,30 +202,46 @@ def invalid_field(error: msgspec.ValidationError) -> Invalid:
     return Invalid(field, rest)
 
 
+def body_of(error: HttpError) -> ErrorBody:
+    """What the caller reads of an error."""
+    return ErrorBody(error=str(error), code=error.code, status=error.status, message=str(error))
+
+
+def answer(error: HttpError) -> Response[ErrorBody]:
+    """The whole answer."""
+    return Response(body_of(error), status_code=error.status, headers=error.headers, media_type="application/json")
+
+
 def _answer(status: int, code: str, sentence: str, headers: dict[str, str] | None = None) -> Response[ErrorBody]:
     body = ErrorBody(error=sentence, code=code, status=status, message=sentence)
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 
 def _ours(_: Request[Any, Any, Any], error: HttpError) -> Response[ErrorBody]:
-    return _answer(error.status, error.code, str(error), error.headers)
+    return answer(error)
 
 
-def _away(_: Request[Any, Any, Any], error: Unavailable) -> Response[ErrorBody]:
-    _log.warning("redis_away", error=str(error))
-    headers = {"Retry-After": str(RETRY_AWAY_S)}
-    return _answer(503, "UNAVAILABLE", "The fleet's Redis does not answer. Please try again.", headers)
-
-
-def _invalid(_: Request[Any, Any, Any], error: ValidationException) -> Response[ErrorBody]:
+def _invalid(request: Request[Any, Any, Any], error: ValidationException) -> Response[ErrorBody]:
     first: dict[str, str] = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
     field, text = first.get("key", ""), complaint(first.get("message", "not valid"))
     if first.get("source") != "body":
-        return _answer(400, "INVALID_QUERY", f"{field}: {text}" if field else text)
+        return answer(InvalidQuery(field or "query", text))
     if text == "'data'":
         return _answer(400, "INVALID_BODY", "A JSON object is needed as body.")
+    if text.startswith("invalid enum value") and (allowed := _choices(request, field)):
+        text = f"must be one of {', '.join(allowed)}"
     at_root = field == "data"
     return _answer(400, "INVALID_BODY", text if at_root else f"{field.replace('[...]', '')}: {text}")
+
+
+def _choices(request: Request[Any, Any, Any], field: str) -> tuple[str, ...]:
+    """The values that a field of the request's body may have; none where they are not a closed list."""
+    body = msgspec.inspect.type_info(request.route_handler.parsed_fn_signature.parameters["data"].annotation)
+    for known in body.fields if isinstance(body, msgspec.inspect.StructType) else ():
+        kind = known.type.type if isinstance(known.type, msgspec.inspect.Metadata) else known.type
+        if known.encode_name == field and isinstance(kind, msgspec.inspect.LiteralType):
+            return tuple(str(value) for value in kind.values)
+    return ()
 
 
 def _foreign(request: Request[Any, Any, Any], error: HTTPException) -> Response[ErrorBody]:
@@ -193,33 +265,8 @@ def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[E
 
 HANDLERS: ExceptionHandlersMap = {
     HttpError: _ours,
-    Unavailable: _away,
     ValidationException: _invalid,
     HTTPException: _foreign,
     RecursionError: _too_deep,
     Exception: _unexpected,
 }
-
-_EXAMPLES: dict[int, tuple[str, str]] = {
-    400: ("INVALID_BODY", "room_url: must be given for transport daily"),
-    404: ("NOT_FOUND", "There is no such session."),
-    409: ("REFUSED", "The session is over: left"),
-    413: _FOREIGN[HTTPStatus.REQUEST_ENTITY_TOO_LARGE],
-    429: ("AT_CAPACITY", "1000 sessions wait for a runner already."),
-    501: ("NOT_SUPPORTED", "createDailyRoom: Daily rooms are not created here."),
-    503: ("UNAVAILABLE", "The fleet's Redis does not answer. Please try again."),
-    504: ("NO_ANSWER", "The bot did not answer within 30 s."),
-}
-
-
-def documented(*statuses: int) -> dict[int, ResponseSpec]:
-    """The OpenAPI description of these errors and of a bad request, with an example each."""
-    return {
-        status: ResponseSpec(
-            ErrorBody,
-            generate_examples=False,
-            description=HTTPStatus(status).phrase,
-            examples=[Example(value={"error": text, "code": code, "status": status, "message": text})],
-        )
-        for status, (code, text) in ((status, _EXAMPLES[status]) for status in (400, *statuses))
-    }

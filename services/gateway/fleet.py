@@ -7,7 +7,8 @@ import msgspec
 from litestar import Response, get
 
 from services.gateway.auth import OPEN
-from services.gateway.errors import documented
+from services.gateway.documentation import documented
+from services.gateway.errors import Away
 from services.gateway.parts import Injected
 from shared.contract import Presence, Start
 from shared.errors import Unavailable
@@ -53,9 +54,32 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["ok"] = "ok"
 
 
-@get("/fleet", responses=documented(503), tags=["fleet"])
+_EXAMPLE = FleetView(
+    slots=4,
+    busy=1,
+    free=3,
+    queued=0,
+    running=1,
+    runners=[
+        RunnerView(
+            runner="host-4711-9f",
+            slots=4,
+            busy=1,
+            free=3,
+            running=1,
+            pid=4711,
+            host="host",
+            start="warm",
+            state="ready",
+            version="0.1.0",
+        )
+    ],
+)
+
+
+@get("/fleet", tags=["fleet"], **documented({200: _EXAMPLE}, Away()))
 async def fleet(parts: Injected) -> FleetView:
-    """The runners that live, and how much there is to do."""
+    """Show the runners that live, and how much there is to do."""
     runners, queued = await asyncio.gather(present(parts.redis), parts.launches.depth())
     return FleetView(
         slots=sum(runner.slots for runner in runners),
@@ -67,15 +91,15 @@ async def fleet(parts: Injected) -> FleetView:
     )
 
 
-@get("/healthz", opt=OPEN, sync_to_thread=False, tags=["health"])
+@get("/healthz", sync_to_thread=False, tags=["health"], **documented({200: Health()}, access=OPEN))
 def healthz() -> Health:
-    """The process is alive."""
+    """Say that the process is alive."""
     return Health()
 
 
-@get("/readyz", opt=OPEN, responses=documented(503), tags=["health"])
+@get("/readyz", tags=["health"], **documented({200: Health()}, Away(), access=OPEN))
 async def readyz(parts: Injected) -> Response[Health]:
-    """The gateway can do its work: Redis answers."""
+    """Say whether the gateway can do its work: Redis answers."""
     try:
         async with asyncio.timeout(READY_WITHIN_S):
             with translated():

@@ -1,6 +1,7 @@
 """`POST /join`: a bot into a room."""
 
 import asyncio
+from contextlib import suppress
 from typing import Annotated, Any, TypeAlias
 from uuid import uuid4
 
@@ -11,19 +12,24 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, QueryParameter
 from msgspec import UNSET, Meta
 
-from services.gateway import sessions
+from services.gateway import asking, sessions
 from services.gateway.auth import START
-from services.gateway.errors import AtCapacity, Invalid, documented
+from services.gateway.documentation import BODY, SESSION_ID, documented
+from services.gateway.errors import AtCapacity, Away, Invalid, StillLeaving
 from services.gateway.parts import Injected, Parts
+from services.gateway.sessions import Session
 from services.gateway.settings import GatewaySettings
 from shared import rooms
-from shared.contract import Launch, Status, Transport
+from shared.contract import Launch, Reason, Status, Transport
 from shared.errors import Unavailable
+from shared.launches import Offered
 from shared.settings import Duration
 
 DEEPEST_BODY = 64
 """How deeply the bot's `body` may be nested: well below what any JSON reader on its way gives up at."""
 LONGEST_DEADLINE_S = 24 * 3600.0
+LEAVING_WAIT_S = 15.0
+"""How long a room whose bot is about to leave is waited for: longer than runners, by default, let a bot take."""
 
 _log = structlog.get_logger()
 
@@ -38,31 +44,12 @@ Wait: TypeAlias = Annotated[
 ]
 
 
-class OriginalFields(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """Fields of the service that this one re-does; they go to the bot inside its `body`, under their own names."""
-
-    personality_id: Any = UNSET
-    persona: Any = UNSET
-    tenant_id: Any = UNSET
-    voice: Any = UNSET
-    voice_provider: Any = UNSET
-    voice_parameters: Any = UNSET
-    voice_only: Any = UNSET
-    session_persistence: Any = UNSET
-    participant_id: Any = UNSET
-    session_user_id: Any = UNSET
-    session_user_email: Any = UNSET
-    session_user_name: Any = UNSET
-    session_id: Any = UNSET
-    is_onboarding: Any = UNSET
-    session_override: Any = UNSET
-    supported_features: Any = UNSET
-    mode_personality_voice_config: Any = UNSET
-    debug_trace_id: Any = UNSET
+Original: TypeAlias = Annotated[Any, Meta(description="Passed to the bot inside `body` under this name.")]
+"""A field of the service that this one re-does."""
 
 
-class JoinRequest(OriginalFields, frozen=True, kw_only=True, rename=None):
-    """A bot wanted in a room."""
+class OwnFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a session can be asked for."""
 
     room_url: Annotated[
         Url | None,
@@ -81,6 +68,32 @@ class JoinRequest(OriginalFields, frozen=True, kw_only=True, rename=None):
     labels: Annotated[Labels, Meta(description="For you; they come back with the session.")] = {}
 
 
+class JoinRequest(OwnFields, frozen=True, kw_only=True, rename="camel"):
+    """A bot wanted in a room."""
+
+    personality_id: Original = UNSET
+    persona: Original = UNSET
+    tenant_id: Original = UNSET
+    voice: Original = UNSET
+    voice_provider: Original = UNSET
+    voice_parameters: Original = UNSET
+    voice_only: Original = UNSET
+    session_persistence: Original = UNSET
+    participant_id: Original = UNSET
+    session_user_id: Original = UNSET
+    session_user_email: Original = UNSET
+    session_user_name: Original = UNSET
+    session_id: Original = UNSET
+    is_onboarding: Original = UNSET
+    session_override: Original = UNSET
+    supported_features: Original = UNSET
+    mode_personality_voice_config: Original = UNSET
+    debug_trace_id: Original = UNSET
+
+
+ORIGINAL = msgspec.structs.fields(JoinRequest)[len(msgspec.structs.fields(OwnFields)) :]
+
+
 class JoinReply(msgspec.Struct, frozen=True, kw_only=True):
     """The room's session, and where it stands."""
 
@@ -91,7 +104,19 @@ class JoinReply(msgspec.Struct, frozen=True, kw_only=True):
     reused: bool
     queue_depth: int
     """How many sessions wait for a runner, this one included; 0 for a reused one."""
+    reason: Reason | None = None
+    message: str = ""
+    """Why it is over, where it came to its end while the caller waited."""
 
+
+EXAMPLE = JoinReply(
+    session_id=SESSION_ID,
+    room_url="https://example.daily.co/room",
+    transport="daily",
+    status=Status.QUEUED,
+    reused=False,
+    queue_depth=1,
+)
 
 _EXAMPLES = [
     Example(summary="A Daily room", value={"room_url": "https://example.daily.co/room", "token": "…"}),
@@ -99,14 +124,28 @@ _EXAMPLES = [
 ]
 
 
-@post("/join", status_code=202, opt=START, responses=documented(429, 503), tags=["sessions"])
+@post(
+    "/join",
+    status_code=202,
+    tags=["sessions"],
+    **documented(
+        {202: EXAMPLE, 200: msgspec.structs.replace(EXAMPLE, status=Status.RUNNING, reused=True, queue_depth=0)},
+        Invalid("room_url", "must be given for transport daily"),
+        *BODY,
+        StillLeaving(),
+        AtCapacity(1000),
+        Away(),
+        access=START,
+        headers=["Location"],
+    ),
+)
 async def join(
     data: Annotated[JoinRequest, Body(title="JoinRequest", examples=_EXAMPLES)], parts: Injected, wait: Wait = 0.0
 ) -> Response[JoinReply]:
     """Put a bot into a room: 202 for a new session, 200 when the room has one already."""
     reply = await accept(parts, launch_of(data, parts.settings, str(uuid4())))
     if wait:
-        reply = msgspec.structs.replace(reply, status=await settled(parts, reply, wait))
+        reply = await settled(parts, reply, wait)
     return Response(
         reply,
         status_code=200 if reply.reused else 202,
@@ -151,11 +190,7 @@ def bot_body(data: JoinRequest) -> Any:
     Raises:
         Invalid: there are such fields and the body is not an object, or it is nested too deeply.
     """
-    gathered = {
-        field.encode_name: value
-        for field in msgspec.structs.fields(OriginalFields)
-        if (value := getattr(data, field.name)) is not UNSET
-    }
+    gathered = {field.encode_name: value for field in ORIGINAL if (value := getattr(data, field.name)) is not UNSET}
     body = data.body
     if gathered and body is not None and not isinstance(body, dict):
         raise Invalid("body", f"must be an object when {next(iter(gathered))} is given")
@@ -179,40 +214,68 @@ def _deeper_than(value: Any, levels: int) -> bool:
 async def accept(parts: Parts, launch: Launch) -> JoinReply:
     """Accept the session; from here on it reaches its end whatever happens. Or give the room's live one.
 
+    A room whose bot is about to leave is waited for.
+
     Raises:
         AtCapacity: too many sessions wait already.
+        StillLeaving: it took too long.
         Unavailable: Redis does not answer.
     """
-    offered = await parts.launches.offer(launch, queue_limit=parts.settings.queue_limit)
-    if offered.outcome == "full":
-        raise AtCapacity(offered.depth)
-    reused = offered.outcome == "reused"
-    # The session of the room may end at this very moment; then its end is what the caller sees.
-    session = await sessions.read(parts.redis, offered.session_id) if reused else None
-    _log.info("session_accepted", session_id=offered.session_id, transport=launch.transport, reused=reused)
+    until = asyncio.get_running_loop().time() + LEAVING_WAIT_S
+    while True:
+        offered = await parts.launches.offer(launch, queue_limit=parts.settings.queue_limit)
+        if offered.outcome == "full":
+            raise AtCapacity(offered.depth)
+        if offered.outcome != "reused":
+            _log.info("session_accepted", session_id=offered.session_id, transport=launch.transport)
+            return _reply(launch, offered)
+        session = await _staying(parts, offered.session_id, until)
+        if session is None or not session.status.over:
+            _log.debug("session_reused", session_id=offered.session_id)
+            return _reply(launch, offered, session)
+
+
+def _reply(launch: Launch, offered: Offered, session: Session | None = None) -> JoinReply:
     return JoinReply(
         session_id=offered.session_id,
         room_url=launch.room_url,
         transport=session.transport if session else launch.transport,
         status=session.status if session else Status.QUEUED,
-        reused=reused,
+        reused=offered.outcome == "reused",
         queue_depth=offered.depth,
     )
 
 
-async def settled(parts: Parts, reply: JoinReply, wait_s: float) -> Status:
-    """The session's status once the bot is in its room or the session over, or when the time is up."""
-    status = reply.status
+async def _staying(parts: Parts, session_id: str, until: float) -> Session | None:
+    """A room's session, once it is sure to stay or is over; None when nobody can read what it is."""
+    with parts.feed.watching(session_id) as watch:
+        while True:
+            session = await sessions.read(parts.redis, session_id)
+            if session is None or session.status.over:
+                return session
+            if not (session.leaving or await asking.told_to_leave(parts, session_id)):
+                return session
+            left = until - asyncio.get_running_loop().time()
+            if left <= 0 or parts.feed.stopping:
+                raise StillLeaving
+            await watch.changed(left)
+
+
+async def settled(parts: Parts, reply: JoinReply, wait_s: float) -> JoinReply:
+    """The session once the bot is in its room or the session over, or when the time is up."""
     until = asyncio.get_running_loop().time() + wait_s
     with parts.feed.watching(reply.session_id) as watch:
         while True:
-            try:
-                session = await sessions.read(parts.redis, reply.session_id)
-            except Unavailable:
-                # It is accepted all the same; the feed says when there is a server to ask again.
-                session = None
-            status = session.status if session else status
+            # It is accepted also while Redis is away; the feed says when there is a server to ask again.
+            with suppress(Unavailable):
+                if session := await sessions.read(parts.redis, reply.session_id):
+                    reply = _now(reply, session)
             left = until - asyncio.get_running_loop().time()
-            if status is Status.RUNNING or status.over or left <= 0 or parts.feed.stopping:
-                return status
+            if reply.status is Status.RUNNING or reply.status.over or left <= 0 or parts.feed.stopping:
+                return reply
             await watch.changed(left)
+
+
+def _now(reply: JoinReply, session: Session) -> JoinReply:
+    why = {"reason": session.reason, "message": session.message} if session.status.over else {}
+    return msgspec.structs.replace(reply, status=session.status, **why)

@@ -10,9 +10,10 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath
 
 from services.gateway import asking
-from services.gateway.errors import documented
-from services.gateway.join import Url
-from services.gateway.parts import Injected, Parts
+from services.gateway.documentation import BODY, documented
+from services.gateway.errors import Away, Invalid, NotFound
+from services.gateway.join import EXAMPLE, Url
+from services.gateway.parts import NO_ROOM, NO_SESSION, ONE_OF_BOTH, Injected, Parts
 from services.gateway.sessions import Session
 from shared.contract import Ended, Leave, Reason, Status
 from shared.errors import BadEntry
@@ -35,10 +36,16 @@ class LeaveReply(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
 
 
-_EXAMPLES = [Example(value={"room_url": "https://example.daily.co/room"})]
+_EXAMPLES = [Example(value={"room_url": EXAMPLE.room_url})]
+_LEAVING = LeaveReply(session_id=EXAMPLE.session_id, room_url=EXAMPLE.room_url, status=Status.RUNNING)
 
 
-@post("/leave", status_code=202, responses=documented(404, 503), tags=["sessions"])
+@post(
+    "/leave",
+    status_code=202,
+    tags=["sessions"],
+    **documented({202: _LEAVING}, Invalid("session_id", ONE_OF_BOTH), *BODY, NotFound(NO_ROOM), Away()),
+)
 async def leave(
     data: Annotated[LeaveRequest, Body(title="LeaveRequest", examples=_EXAMPLES)], parts: Injected
 ) -> LeaveReply:
@@ -46,7 +53,12 @@ async def leave(
     return await dismiss(parts, await parts.session_of(data.session_id, data.room_url))
 
 
-@delete("/sessions/{session_id:str}", status_code=202, responses=documented(404, 503), tags=["sessions"])
+@delete(
+    "/sessions/{session_id:str}",
+    status_code=202,
+    tags=["sessions"],
+    **documented({202: _LEAVING}, NotFound(NO_SESSION), Away()),
+)
 async def delete_session(session_id: FromPath[str], parts: Injected) -> LeaveReply:
     """Make the bot of a session leave."""
     return await dismiss(parts, await parts.session(session_id))

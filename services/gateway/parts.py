@@ -24,6 +24,10 @@ from shared.launches import Launches
 from shared.redis_connection import Redis
 from shared.rooms import BadRoom, canonical
 
+NO_SESSION = "There is no such session."
+NO_ROOM = "There is no session in this room."
+ONE_OF_BOTH = "either this or room_url must be given"
+
 ANSWER_S = 1.0
 """A server that has not answered a request's question for this long counts as away; it is asked again once."""
 
@@ -59,7 +63,7 @@ class Parts:
         """
         session = await sessions.read(self.redis, session_id)
         if session is None:
-            raise NotFound("There is no such session.")
+            raise NotFound(NO_SESSION)
         if session.status.over:
             raise NotFound(f"The session is over: {session.reason}")
         return session
@@ -74,13 +78,13 @@ class Parts:
         if session_id is not None and room_url is None:
             return await self.session(session_id)
         if room_url is None or session_id is not None:
-            raise Invalid("session_id", "either this or room_url must be given")
+            raise Invalid("session_id", ONE_OF_BOTH)
         try:
             found = await self.launches.find(canonical(room_url))
         except BadRoom as error:
             raise Invalid("room_url", str(error)) from None
         if found is None:
-            raise NotFound("There is no session in this room.")
+            raise NotFound(NO_ROOM)
         return await self.session(found)
 
 

@@ -10,8 +10,9 @@ from litestar.params import Body, FromPath
 from msgspec import UNSET, UnsetType
 
 from services.gateway.auth import OPEN, START
-from services.gateway.errors import Invalid, NotSupported, documented, invalid_field
-from services.gateway.join import JoinRequest, accept, launch_of
+from services.gateway.documentation import BODY, documented
+from services.gateway.errors import AtCapacity, Away, Invalid, NotSupported, StillLeaving, invalid_field
+from services.gateway.join import EXAMPLE, JoinRequest, accept, launch_of
 from services.gateway.parts import Injected, Parts
 
 TRANSPORTS = ("webrtc", "daily")
@@ -60,7 +61,20 @@ _EXAMPLES = [
 ]
 
 
-@post("/start", status_code=200, opt=START, responses=documented(429, 501, 503), tags=["pipecat"])
+_NO_NEW_ROOM = NotSupported("createDailyRoom: Daily rooms are not created here; name one as body.room_url.")
+_DOCUMENTED = documented(
+    {200: StartReply(session_id=EXAMPLE.session_id)},
+    Invalid("body.room_url", "must be given for transport daily"),
+    *BODY,
+    StillLeaving(),
+    AtCapacity(1000),
+    _NO_NEW_ROOM,
+    Away(),
+    access=START,
+)
+
+
+@post("/start", status_code=200, tags=["pipecat"], **_DOCUMENTED)
 async def start(
     data: Annotated[StartRequest, Body(title="StartRequest", examples=_EXAMPLES)], parts: Injected
 ) -> StartReply:
@@ -68,13 +82,7 @@ async def start(
     return await _start(parts, data)
 
 
-@post(
-    "/v1/public/{agent:str}/start",
-    status_code=200,
-    opt=START,
-    responses=documented(429, 501, 503),
-    tags=["pipecat"],
-)
+@post("/v1/public/{agent:str}/start", status_code=200, tags=["pipecat"], **_DOCUMENTED)
 async def start_agent(
     agent: FromPath[str],
     data: Annotated[StartRequest, Body(title="StartRequest", examples=_EXAMPLES)],
@@ -84,9 +92,9 @@ async def start_agent(
     return await _start(parts, data)
 
 
-@get("/status", opt=OPEN, sync_to_thread=False, tags=["pipecat"])
+@get("/status", sync_to_thread=False, tags=["pipecat"], **documented({200: Readiness()}, access=OPEN))
 def status() -> Readiness:
-    """What Pipecat's client asks before it starts."""
+    """Say what can be started: Pipecat's client asks this first."""
     return Readiness()
 
 
@@ -106,7 +114,7 @@ def join_request(data: StartRequest) -> JoinRequest:
         NotSupported: it is for a new Daily room.
     """
     if data.create_daily_room:
-        raise NotSupported("createDailyRoom: Daily rooms are not created here; name one as body.room_url.")
+        raise _NO_NEW_ROOM
     body = data.body if isinstance(data.body, dict) else {}
     transport = data.transport or ("daily" if "room_url" in body else "webrtc")
     if transport not in TRANSPORTS:

@@ -9,8 +9,10 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from services.gateway import sessions
-from services.gateway.errors import NotFound, documented
-from services.gateway.parts import Injected
+from services.gateway.documentation import documented
+from services.gateway.errors import Away, InvalidQuery, NotFound
+from services.gateway.join import EXAMPLE
+from services.gateway.parts import NO_SESSION, Injected
 from services.gateway.sessions import Session
 from shared import events, launches
 from shared.contract import Reason, Start, Status, Transport
@@ -28,6 +30,8 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     room_url: str
     transport: Transport
     status: Status
+    leaving: bool
+    """Its bot has been told to leave, and the session is about to end."""
     reason: Reason | None
     """Why it is over; while it is queued again, why its last attempt came to nothing."""
     message: str
@@ -53,9 +57,30 @@ class SessionList(msgspec.Struct, frozen=True, kw_only=True):
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many sessions at most.")]
 
 
-@get("/sessions", responses=documented(503), tags=["sessions"])
+_RUNNING = SessionView(
+    session_id=EXAMPLE.session_id,
+    room_url=EXAMPLE.room_url,
+    transport=EXAMPLE.transport,
+    status=Status.RUNNING,
+    leaving=False,
+    reason=None,
+    message="",
+    attempt=1,
+    start="warm",
+    runner="host-4711-9f",
+    created_at="2026-01-31T12:00:00.000Z",
+    labels={"team": "a"},
+)
+_TIMELINE = [{"type": "running", "at": "2026-01-31T12:00:00.250Z", "attempt": 1}]
+
+
+@get(
+    "/sessions",
+    tags=["sessions"],
+    **documented({200: SessionList(sessions=[_RUNNING])}, InvalidQuery("limit", "expected int >= 1"), Away()),
+)
 async def live_sessions(parts: Injected, limit: Limit = 100) -> SessionList:
-    """The sessions that are not over."""
+    """List the sessions that are not over."""
     ids = []
     for entry, fields in await parts.launches.live(limit):
         try:
@@ -65,13 +90,17 @@ async def live_sessions(parts: Injected, limit: Limit = 100) -> SessionList:
     return SessionList(sessions=[view(session) for session in await sessions.read_all(parts.redis, ids)])
 
 
-@get("/sessions/{session_id:str}", responses=documented(404, 503), tags=["sessions"])
+@get(
+    "/sessions/{session_id:str}",
+    tags=["sessions"],
+    **documented({200: msgspec.structs.replace(_RUNNING, timeline=_TIMELINE)}, NotFound(NO_SESSION), Away()),
+)
 async def one_session(session_id: FromPath[str], parts: Injected) -> SessionView:
-    """One session with its timeline, also for a day after its end."""
+    """Show one session with its timeline, also for a day after its end."""
     history = await events.history(parts.redis, session_id)
     session = sessions.fold(history)
     if session is None:
-        raise NotFound("There is no such session.")
+        raise NotFound(NO_SESSION)
     return msgspec.structs.replace(view(session), timeline=timeline(history))
 
 
@@ -82,6 +111,7 @@ def view(session: Session) -> SessionView:
         room_url=session.room_url,
         transport=session.transport,
         status=session.status,
+        leaving=session.leaving,
         reason=session.reason,
         message=session.message,
         attempt=session.attempt,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from shared import events
 from shared.contract import (
@@ -9,6 +10,7 @@ from shared.contract import (
     ColdStart,
     Ended,
     Failed,
+    Leaving,
     Queued,
     Reason,
     Running,
@@ -22,6 +24,9 @@ from shared.events import History
 from shared.launches import EntryId
 from shared.redis_connection import Redis
 
+ENDING = {Reason.LEFT, Reason.MAX_DURATION, Reason.NO_CLIENT}
+"""Reasons to have a bot leave that end its session: after any other one the next attempt may follow."""
+
 
 @dataclass(frozen=True)
 class Session:
@@ -34,6 +39,8 @@ class Session:
     launch: EntryId
     """The launch of its current attempt."""
     status: Status = Status.QUEUED
+    leaving: bool = False
+    """Its bot has been told to leave, and the session ends with that."""
     attempt: int = 1
     reason: Reason | None = None
     message: str = ""
@@ -56,30 +63,31 @@ def fold(history: History) -> Session | None:
 
 
 def _after(session: Session, entry: str, event: AnyEvent) -> Session:
+    changes: dict[str, Any] = {}
     match event:
         case Queued():
             return _queued(event, entry, created_at=session.created_at)
-        case ColdStart(error=error) if error and session.status is Status.QUEUED:
-            return replace(session, message=error)
-        case Starting(runner=runner, start=start):
-            return replace(
-                session,
-                status=Status.STARTING,
-                runner=runner,
-                start=start,
-                attempt=event.attempt,
-                reason=None,
-                message="",
-            )
-        case Running():
-            return replace(session, status=Status.RUNNING)
         case Ended() | Failed():
-            message = event.message if isinstance(event, Failed) else ""
-            status = Status.FAILED if isinstance(event, Failed) else Status.ENDED
-            return replace(session, status=status, reason=event.reason, message=message, ended_at=moment(entry))
+            return _over(session, entry, event)
+        case ColdStart(error=error) if error and session.status is Status.QUEUED:
+            changes = {"message": error}
+        case Starting(attempt=attempt, runner=runner, start=start):
+            changes = {"status": Status.STARTING, "attempt": attempt, "runner": runner, "start": start}
+            changes |= {"reason": None, "message": ""}
+        case Running():
+            changes = {"status": Status.RUNNING}
+        case Leaving(attempt=session.attempt, reason=reason):
+            changes = {"leaving": reason in ENDING}
         case _:
-            # A late cold start, or a bot that was told to leave: they are part of the timeline alone.
-            return session
+            # A late cold start, or a bot of an earlier attempt: they are part of the timeline alone.
+            pass
+    return replace(session, **changes)
+
+
+def _over(session: Session, entry: str, event: Ended | Failed) -> Session:
+    message = event.message if isinstance(event, Failed) else ""
+    status = Status.FAILED if isinstance(event, Failed) else Status.ENDED
+    return replace(session, status=status, leaving=False, reason=event.reason, message=message, ended_at=moment(entry))
 
 
 def _queued(event: Queued, entry: str, *, created_at: str) -> Session:

@@ -31,14 +31,15 @@ class GatewaySettings(LaunchSettings, frozen=True, kw_only=True):
         Raises:
             ValueError: keys are missing.
         """
-        if not (self.join_keys or self.admin_keys or _loopback(self.gateway_host)):
+        if not (self.join_keys or self.admin_keys or loopback(self.gateway_host)):
             raise ValueError(
                 f"JOIN_KEYS, ADMIN_KEYS: without keys the gateway listens on loopback only, "
                 f"but GATEWAY_HOST is {self.gateway_host!r}"
             )
 
 
-def _loopback(host: str) -> bool:
+def loopback(host: str) -> bool:
+    """Whether a host's name or address leads to this machine alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -14,11 +14,13 @@ from msgspec import Meta
 
 from services.gateway.asking import ask
 from services.gateway.auth import START
-from services.gateway.errors import BadAnswer, Invalid, NoAnswer, Refused, documented
+from services.gateway.documentation import BODY, documented
+from services.gateway.errors import Away, BadAnswer, Invalid, NoAnswer, NotFound, Refused
 from services.gateway.parts import Injected, Parts
 from shared.contract import Candidates, IceCandidate, Offer, Outcome, Reply
 
 CANDIDATES_WAIT_S = 10.0
+NO_ANSWER_IN_IT = "The bot's answer to the offer is no answer."
 
 
 class OfferRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,18 +67,27 @@ class CandidatesReply(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["success"] = "success"
 
 
+_PC_ID = "SmallWebRTCConnection#0"
 _OFFER = [Example(value={"sdp": "v=0…", "type": "offer"})]
-_CANDIDATES = [
-    Example(value={"pc_id": "SmallWebRTCConnection#0", "candidates": [{"candidate": "candidate:…", "sdpMid": "0"}]})
-]
+_CANDIDATES = [Example(value={"pc_id": _PC_ID, "candidates": [{"candidate": "candidate:…", "sdpMid": "0"}]})]
+
+
+_NO_ANSWER = NoAnswer("The bot did not answer within 30 s.")
+_NOT_NOW = (NotFound("The session is over: left"), Refused("The bot takes no WebRTC connection."), _NO_ANSWER, Away())
 
 
 @post(
     "/sessions/{session_id:str}/api/offer",
     status_code=200,
-    opt=START,
-    responses=documented(404, 409, 503, 504),
     tags=["webrtc"],
+    **documented(
+        {200: OfferReply(sdp="v=0…", type="answer", pc_id=_PC_ID)},
+        Invalid("transport", "the session's transport is daily, not webrtc"),
+        *BODY,
+        *_NOT_NOW,
+        BadAnswer(NO_ANSWER_IN_IT),
+        access=START,
+    ),
 )
 async def offer(
     session_id: FromPath[str],
@@ -97,15 +108,14 @@ async def offer(
     try:
         return msgspec.convert(reply.result, OfferReply)
     except msgspec.ValidationError:
-        raise BadAnswer("The bot's answer to the offer is no answer.") from None
+        raise BadAnswer(NO_ANSWER_IN_IT) from None
 
 
 @patch(
     "/sessions/{session_id:str}/api/offer",
     status_code=200,
-    opt=START,
-    responses=documented(404, 409, 503, 504),
     tags=["webrtc"],
+    **documented({200: CandidatesReply()}, Invalid("pc_id", "is missing"), *BODY, *_NOT_NOW, access=START),
 )
 async def candidates(
     session_id: FromPath[str],

@@ -10,10 +10,10 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from shared.blocking_reader import BlockingReader
-from shared.contract import CLAIMS, LAUNCH, OVERFLOW
-from shared.launches import EntryId
+from shared.contract import CLAIMS, OVERFLOW
+from shared.launches import STREAMS, EntryId, Launches
 from shared.redis_connection import Redis, translated
-from shared.streams import Fields, ensure_group
+from shared.streams import Fields
 
 RENEW_EVERY_S = 5.0
 ABANDONED_S = 15.0
@@ -30,6 +30,7 @@ class Share:
     def __init__(self, redis: Redis, operator: str) -> None:
         self._redis = redis
         self._reader = BlockingReader(redis, OVERFLOW, operator)
+        self._launches = Launches(redis)
         self._operator = operator
         self._cursor = "0"
 
@@ -41,9 +42,9 @@ class Share:
         """Wait for launches that no operator has seen. Gives an empty list now and then."""
         if self._cursor == "0":
             for group in (CLAIMS, OVERFLOW):
-                await ensure_group(self._redis, LAUNCH, group)
+                await self._launches.ensure_group(group)
         try:
-            answer = await self._reader.read(lambda: {LAUNCH: self._cursor}, count=_ALL)
+            answer = await self._reader.read(lambda: dict.fromkeys(STREAMS, self._cursor), count=_ALL)
         except ResponseError as error:
             if not str(error).startswith("NOGROUP"):
                 raise
@@ -60,22 +61,13 @@ class Share:
 
     async def take_over(self) -> Taken:
         """Take what other operators have abandoned."""
-        found: Taken = []
-        cursor = "0-0"
-        while True:
-            with translated():
-                answer: Any = await self._redis.xautoclaim(
-                    LAUNCH, OVERFLOW, self._operator, int(ABANDONED_S * 1000), cursor, count=_PAGE
-                )
-            cursor, entries = answer[:2]
-            found += [(EntryId(entry), fields) for entry, fields in entries]
-            if cursor == "0-0":
-                return found
+        return [found for stream in STREAMS for found in await self._take_over_from(stream)]
 
     async def let_go(self, entry: EntryId) -> None:
         """No operator needs to look at this launch any more."""
         with translated():
-            await self._redis.xack(LAUNCH, OVERFLOW, entry)
+            for stream in STREAMS:
+                await self._redis.xack(stream, OVERFLOW, entry)
 
     async def call_back(self) -> None:
         """End the `receive` that is under way."""
@@ -87,20 +79,40 @@ class Share:
         await self._claim(list(mine), idle_s=ABANDONED_S)
         if not mine:
             with translated():
-                await self._redis.xgroup_delconsumer(LAUNCH, OVERFLOW, self._operator)
+                for stream in STREAMS:
+                    await self._redis.xgroup_delconsumer(stream, OVERFLOW, self._operator)
 
     async def aclose(self) -> None:
         """Let go of the blocking connection."""
         await self._reader.aclose()
 
+    async def _take_over_from(self, stream: str) -> Taken:
+        found: Taken = []
+        cursor = "0-0"
+        while True:
+            with translated():
+                answer: Any = await self._redis.xautoclaim(
+                    stream, OVERFLOW, self._operator, int(ABANDONED_S * 1000), cursor, count=_PAGE
+                )
+            cursor, entries = answer[:2]
+            found += [(EntryId(entry), fields) for entry, fields in entries]
+            if cursor == "0-0":
+                return found
+
     async def _mine(self) -> set[EntryId]:
-        with translated():
-            rows: Any = await self._redis.xpending_range(LAUNCH, OVERFLOW, "-", "+", _ALL, self._operator)
-        return {EntryId(row["message_id"]) for row in rows}
+        mine: set[EntryId] = set()
+        for stream in STREAMS:
+            with translated():
+                rows: Any = await self._redis.xpending_range(stream, OVERFLOW, "-", "+", _ALL, self._operator)
+            mine |= {EntryId(row["message_id"]) for row in rows}
+        return mine
 
     async def _claim(self, entries: list[EntryId], *, idle_s: float) -> None:
-        if entries:
-            with translated():
+        if not entries:
+            return
+        with translated():
+            for stream in STREAMS:
+                # An entry that is not in this stream's list is passed over.
                 await self._redis.xclaim(
-                    LAUNCH, OVERFLOW, self._operator, 0, list(entries), idle=int(idle_s * 1000), justid=True
+                    stream, OVERFLOW, self._operator, 0, list(entries), idle=int(idle_s * 1000), justid=True
                 )

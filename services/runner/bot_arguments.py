@@ -34,13 +34,16 @@ async def daily(launch: Launch, settings: RunnerSettings) -> DailyRunnerArgument
 
 def webrtc(launch: Launch, connection: Any, request_data: Any) -> SmallWebRTCRunnerArguments:
     """For a bot with a WebRTC client; what the client sent with its offer takes the place of the launch's body."""
-    body = body_of(launch) if request_data is None else request_data
+    body = body_of(launch) if request_data is None else _with_session(request_data, launch)
     return SmallWebRTCRunnerArguments(webrtc_connection=connection, body=body, session_id=launch.session_id)
 
 
 def body_of(launch: Launch) -> Any:
     """The launch's body; an object tells in `pipefleet` which session and attempt this is."""
-    body = {} if launch.body is None else launch.body
+    return _with_session({} if launch.body is None else launch.body, launch)
+
+
+def _with_session(body: Any, launch: Launch) -> Any:
     if not isinstance(body, dict):
         return body
     about = {

@@ -13,32 +13,27 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from services.runner.pipe import Pipe, Ready, ToSupervisor, open_pipe
+from services.runner.pipe import READY_WITHIN_S, Forked, Moulded, Pipe, Ready, ToSupervisor, open_pipe
 from shared import settings
 
 log = structlog.get_logger()
 
-WARM_UP_WITHIN_S = 120.0
-"""A process that is not ready after this long never will be."""
+STILL_IMPORTING_S = 30.0
 ANEW_AFTER_S = 1.0
 """A zygote that died is made anew after this pause, so that one that always dies does not keep the machine busy."""
 PR_SET_CHILD_SUBREAPER = 36
 HOOK = Path(__file__).with_name("pipecat_hook.py")
-WITHOUT_THREADS = {
+UNLESS_SET = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "ORT_DISABLE_TELEMETRY": "1",
+    "LOGURU_LEVEL": "WARNING",
 }
-"""What keeps numeric libraries from starting pools when they are imported, and onnxruntime from reporting its use."""
+"""What keeps numeric libraries from starting pools when they are imported, onnxruntime from reporting its use, and
+Pipecat from announcing itself; each can be set otherwise."""
 
 
 class ForkFailed(Exception):  # noqa: N818 - it says what it is
     """No process came of a fork; another try may do better."""
-
-
-class _Moulded(msgspec.Struct, frozen=True):
-    import_s: float
-    error: str
-    late: str
 
 
 def reap_orphans() -> None:
@@ -62,7 +57,8 @@ class SessionProcess:
     def kill(self) -> None:
         """End it now, with all that it has started in its process group."""
         if not self.exited.is_set():
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def private_mb(self) -> int:
         """How much memory it shares with nobody, in MiB; 0 once it is gone."""
@@ -91,40 +87,32 @@ class SessionProcess:
             return "exited"
         if result.si_code == os.CLD_EXITED:
             return f"exited with code {result.si_status}"
-        return f"was killed by {signal.Signals(result.si_status).name}"
+        return f"was killed by {signal_name(result.si_status)}"
 
 
 class Zygote:
     """The mould, made anew whenever it dies."""
 
     def __init__(self) -> None:
+        self.error = ""
+        """Why the bot does not import; empty if it does, or is not known to."""
+        self._process: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
+        self._forked: set[SessionProcess] = set()
         self._moulded = asyncio.Event()
+
+    def pids(self) -> set[int]:
+        """The process ids of the zygote and of all that it has forked and that live."""
+        self._forked = {process for process in self._forked if not process.exited.is_set()}
+        return {process.pid for process in self._forked} | ({self._process.pid} if self._process else set())
 
     async def run(self) -> None:
         """Keep one until cancelled."""
         while True:
-            here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with here:
-                with there:
-                    process = await asyncio.create_subprocess_exec(
-                        *(sys.executable, "-m", "services.runner.zygote", str(there.fileno())),
-                        pass_fds=[there.fileno()],
-                        env=environment(),
-                        stdin=asyncio.subprocess.DEVNULL,
-                        start_new_session=True,
-                    )
-                try:
-                    await self._greet(here)
-                    code = await process.wait()
-                    log.warning("zygote_died", code=code)
-                finally:
-                    self._moulded.clear()
-                    self._control = None
-                    # At its end of file it exits by itself; not when it is busy importing, or frozen.
-                    if process.returncode is None:
-                        process.kill()
-                        await process.wait()
+            try:
+                await self._live()
+            except OSError as error:
+                log.warning("zygote_not_started", error=str(error))
             await asyncio.sleep(ANEW_AFTER_S)
 
     async def fork(self) -> SessionProcess:
@@ -134,38 +122,78 @@ class Zygote:
             ForkFailed: the mould or the process died, or the warm-up took too long.
         """
         await self._moulded.wait()
-        here, there = socket.socketpair()
-        with there:
-            if self._control is None:
-                raise ForkFailed("the zygote is gone")
-            try:
-                socket.send_fds(self._control, [b"fork"], [there.fileno()])
-            except OSError as error:
-                here.close()
-                raise ForkFailed(f"the zygote does not answer: {error}") from error
-        pipe: Pipe[ToSupervisor] = await open_pipe(here, ToSupervisor)
-        process = None
+        pipe = await self._ask()
+        process: SessionProcess | None = None
+        warm = False
         try:
-            async with asyncio.timeout(WARM_UP_WITHIN_S):
-                ready = await pipe.receive()
-            if not isinstance(ready, Ready):
-                raise ForkFailed("the process ended before it was ready")
-            log.debug("slot_warm", pid=ready.pid, warm_up_s=round(ready.warm_up_s, 3))
-            process = SessionProcess(ready.pid, pipe)
+            async with asyncio.timeout(READY_WITHIN_S):
+                forked = await pipe.receive()
+                if isinstance(forked, Forked):
+                    process = SessionProcess(forked.pid, pipe)
+                    self._forked.add(process)
+                    warm = isinstance(await pipe.receive(), Ready)
         except TimeoutError:
-            raise ForkFailed(f"the process was not ready after {WARM_UP_WITHIN_S:.0f} s") from None
+            if process is None and self._process:
+                self._process.kill()  # frozen, it would be asked for ever
         finally:
-            if process is None:
-                pipe.close()
+            if not warm:
+                process.kill() if process else pipe.close()
+        if process is None or not warm:
+            raise ForkFailed("the process was not ready in time, or ended before")
         return process
 
+    async def _ask(self) -> Pipe[ToSupervisor]:
+        """Send the zygote one end of a new pipe, and give the other."""
+        here, there = socket.socketpair()
+        with there:
+            try:
+                if self._control is None:
+                    raise ForkFailed("the zygote is gone")
+                socket.send_fds(self._control, [b"fork"], [there.fileno()])
+            except (ForkFailed, OSError) as error:
+                here.close()
+                raise ForkFailed(f"the zygote does not answer: {error}") from error
+        return await open_pipe(here, ToSupervisor)
+
+    async def _live(self) -> None:
+        """Start one, and see it to its end."""
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with here:
+            with there:
+                process = self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "services.runner.zygote", str(there.fileno())),
+                    pass_fds=[there.fileno()],
+                    env=environment(),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            try:
+                await self._greet(here)
+                log.warning("zygote_died", code=await process.wait())
+            finally:
+                self._moulded.clear()
+                self._control = None
+                # At its end of file it exits by itself; not when it is busy importing, or frozen.
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+                self._process = None
+
     async def _greet(self, control: socket.socket) -> None:
+        """Wait until it has moulded; say so now and then while it has not."""
         control.setblocking(False)
         started = time.monotonic()
-        message = await asyncio.get_running_loop().sock_recv(control, 65536)
-        if not message:
-            return
-        moulded = msgspec.json.decode(message, type=_Moulded)
+        message = b""
+        while not message:
+            try:
+                async with asyncio.timeout(STILL_IMPORTING_S):
+                    message = await asyncio.get_running_loop().sock_recv(control, 65536)
+                    if not message:
+                        return
+            except TimeoutError:
+                log.warning("bot_still_importing", for_s=round(time.monotonic() - started))
+        moulded = msgspec.json.decode(message, type=Moulded)
+        self.error = moulded.error
         if moulded.error:
             log.error("bot_not_importable", error=moulded.error)
         elif moulded.late:
@@ -175,10 +203,46 @@ class Zygote:
         self._moulded.set()
 
 
+class Strays:
+    """Processes that a bot has left behind, and that have become this process's children with its death.
+
+    The dead ones are waited for. A living one that belongs to no session is ended when it is met for the second time:
+    at the first it may be a fork that has not yet said who it is.
+    """
+
+    def __init__(self) -> None:
+        self._met: set[int] = set()
+
+    def end(self, known: set[int]) -> None:
+        """Look through the children that are not `known`."""
+        met: set[int] = set()
+        for pid in _children() - known:
+            with suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG)[0]:
+                    continue
+            if pid in self._met:
+                log.warning("stray_process_ended", pid=pid)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            met.add(pid)
+        self._met = met
+
+
+def _children() -> set[int]:
+    listings = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for listing in listings for pid in listing.read_text().split()}
+
+
+def signal_name(number: int) -> str:
+    """A signal's name; real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def environment() -> dict[str, str]:
-    """The zygote's: this process's, with what keeps it free of threads, and Pipecat's hook."""
-    hooks = settings.inherited().get("PIPECAT_SETUP_FILES", "").split(os.pathsep)
-    quiet = {"LOGURU_LEVEL": settings.inherited().get("LOGURU_LEVEL", "WARNING")}
-    return settings.inherited(
-        **{**WITHOUT_THREADS, **quiet, "PIPECAT_SETUP_FILES": os.pathsep.join([*filter(None, hooks), str(HOOK)])}
-    )
+    """The zygote's: this process's, with what keeps it free of threads unless it is set, and Pipecat's hook."""
+    inherited = settings.inherited()
+    hooks = [*filter(None, inherited.get("PIPECAT_SETUP_FILES", "").split(os.pathsep)), str(HOOK)]
+    return {**UNLESS_SET, **inherited, "PIPECAT_SETUP_FILES": os.pathsep.join(hooks)}

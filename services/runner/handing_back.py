@@ -1,9 +1,9 @@
 """A session whose supervisor is gone, or silent up to the fence.
 
 The supervisor was killed, frozen, or cut off from Redis; its lease will go stale, and until then nobody would take the
-session. Its own process leaves the room and then puts the next attempt into the queue, in the supervisor's name, or
-ends the session if its bot was done or told to leave: this succeeds only while the lease is still that supervisor's. Mended within a second of the supervisor's death; where Redis
-cannot be reached, the lease goes stale instead.
+session. Its own process leaves the room and then writes what follows, in the supervisor's name: the next attempt, or
+the end if the bot was done or told to leave. This succeeds only while the lease is still that supervisor's. Mended
+within a second of the supervisor's death; where Redis cannot be reached, the lease goes stale instead.
 """
 
 import structlog

@@ -7,6 +7,7 @@ times from outside: join, length, stopping. What it writes goes out in order, an
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -14,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from services.runner.conclusion import conclude, pause_s
 from services.runner.forks import SessionProcess
 from services.runner.pipe import Begin, Do, Done, EndsSoon, Entering, InRoom, Offered, Over, Renewed, Stop
 from services.runner.settings import RunnerSettings
@@ -23,7 +25,6 @@ from shared.contract import (
     AnyEvent,
     Ended,
     Failed,
-    Failure,
     Launch,
     Leave,
     Leaving,
@@ -35,18 +36,14 @@ from shared.contract import (
     Starting,
 )
 from shared.errors import Unavailable
-from shared.launches import Claim, Launches, after
+from shared.launches import Claim, Launches
 from shared.redis_connection import backoff_s
 
 log = structlog.get_logger()
 
-SHORT_LIFE_S = 10.0
-"""A bot that died younger than this is replaced after a pause, so that one that always dies does not spin."""
 
 ENTERED_WITHIN_S = 1.0
 """A bot that was called, and has not let its event loop turn for so long since, has been entered all the same."""
-AS_IT_SHOULD = {Reason.COMPLETED, Reason.LEFT, Reason.MAX_DURATION}
-"""Whatever else happens to the process of a bot that ends for one of these, its session has ended well."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +55,6 @@ class Runner:
     launches: Launches
     inbox: Inbox
     settings: RunnerSettings
-
-
-def conclude(launch: Launch, reason: Reason, message: str, max_attempts: int) -> Launch | Ended | Failed:
-    """What follows the end of an attempt: the next attempt, or the session's end."""
-    if reason in AS_IT_SHOULD:
-        return Ended(session_id=launch.session_id, attempt=launch.attempt, reason=reason)
-    return after(launch, Failure(attempt=launch.attempt, reason=reason, message=message), max_attempts)
-
-
-def pause_s(attempt: int, lived_s: float) -> float:
-    """How long to wait before a dead bot is replaced: not at all, unless it died young."""
-    return 0.0 if lived_s >= SHORT_LIFE_S else min(0.25 * 2 ** (attempt - 1), 5.0)
 
 
 class LiveSession:
@@ -88,6 +73,8 @@ class LiveSession:
         self._settled = False
         self._waits_for_client = claim.launch.transport == "webrtc"
         self._ordered: Reason | None = None
+        self._dismissed = asyncio.Event()
+        self._log = log.bind(session_id=claim.launch.session_id, attempt=claim.launch.attempt)
         self._over: Over | None = None
         self._began = time.monotonic()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -137,6 +124,7 @@ class LiveSession:
     def deliver(self, entry: str, command: AnyCommand) -> None:
         """Take a command to the bot, or act on it."""
         if isinstance(command, Leave):
+            self._dismissed.set()
             self.order(Reason.LEFT)
             self._reply(entry, command, Reply(command_id=command.command_id, outcome=Outcome.DELIVERED))
         else:
@@ -152,7 +140,7 @@ class LiveSession:
         """The lease is another's: stop the bot now, and write nothing more."""
         if self._settled or self._lost:
             return
-        log.warning("lease_lost", session_id=self._launch.session_id, attempt=self._launch.attempt)
+        self._log.warning("lease_lost")
         self._lost = True
         self._process.kill()
 
@@ -160,7 +148,7 @@ class LiveSession:
         """Stop a bot that uses more memory than a session may; it is replaced like one that died."""
         limit_mb = self._settings.session_memory_mb
         if limit_mb and not self._ordered and (used_mb := self._process.private_mb()) > limit_mb:
-            log.warning("memory_limit", session_id=self._launch.session_id, used_mb=used_mb, limit_mb=limit_mb)
+            self._log.warning("memory_limit", used_mb=used_mb, limit_mb=limit_mb)
             self._ordered = Reason.MEMORY_LIMIT
             self._process.kill()
 
@@ -197,7 +185,7 @@ class LiveSession:
         self._stop_timers("join")
         self._end_in(self._launch.max_duration_s, now)
         self._report(Running(**self._whose()))
-        log.info("bot_in_room", after_s=round(now - self._began, 3))
+        self._log.info("bot_in_room", after_s=round(now - self._began, 3))
 
     def _end_in(self, longest_s: float, now: float) -> None:
         warning_s = min(self._settings.end_warning_s, longest_s / 2)
@@ -209,12 +197,12 @@ class LiveSession:
         self.order(Reason.NO_CLIENT if self._waits_for_client else Reason.JOIN_TIMEOUT)
 
     def _kill(self) -> None:
-        log.warning("bot_killed", reason=self._ordered, grace_s=self._settings.stop_grace_s)
+        self._log.warning("bot_killed", reason=self._ordered, grace_s=self._settings.stop_grace_s)
         self._process.kill()
 
     def _fence(self) -> None:
         """The lease was not renewed for too long: another may have the session soon."""
-        log.warning("fenced", unrenewed_s=round(time.monotonic() - self._renewed_at, 1))
+        self._log.warning("fenced", unrenewed_s=round(time.monotonic() - self._renewed_at, 1))
         self._ordered = self._ordered or Reason.LEASE_LOST
         self._process.kill()
 
@@ -234,11 +222,23 @@ class LiveSession:
             return False
         reason, message = self._verdict()
         following = conclude(self._launch, reason, message, self._settings.max_attempts)
-        log.info("attempt_over", reason=reason, message=message, next=type(following).__name__.lower())
-        if isinstance(following, Launch) and reason not in {Reason.RUNNER_STOPPED, Reason.LEASE_LOST}:
-            await asyncio.sleep(pause_s(self._launch.attempt, time.monotonic() - self._began))
+        if isinstance(following, Launch) and await self._dismissed_within(self._pause_s(reason)):
+            following = conclude(self._launch, Reason.LEFT, "", self._settings.max_attempts)
+        self._log.info("attempt_over", reason=reason, message=message, next=type(following).__name__.lower())
         self._writes.put_nowait(partial(self._write_settlement, following))
         return not isinstance(following, Launch)
+
+    def _pause_s(self, reason: Reason) -> float:
+        if reason in {Reason.RUNNER_STOPPED, Reason.LEASE_LOST}:
+            return 0.0
+        return pause_s(self._launch.attempt, time.monotonic() - self._began)
+
+    async def _dismissed_within(self, pause_s: float) -> bool:
+        """Pause before the next attempt, unless the session is told to end: then there is none."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._dismissed.wait()
+        return self._dismissed.is_set()
 
     def _verdict(self) -> tuple[Reason, str]:
         if self._ordered:
@@ -259,7 +259,7 @@ class LiveSession:
         # Before the next attempt can be claimed, perhaps by this very runner.
         self._runner.inbox.close(self._launch.session_id)
         if not await self._runner.launches.settle(self.claim, self._runner.name, following):
-            log.warning("lease_lost", while_settling=True)
+            self._log.warning("lease_lost", while_settling=True)
 
     async def _listen_for_commands(self) -> None:
         for entry, command in await self._runner.inbox.open(self._launch.session_id):
@@ -286,6 +286,10 @@ class LiveSession:
                     break
                 except Unavailable:
                     await asyncio.sleep(backoff_s(tries))
+                except Exception:
+                    # Nothing that another try would mend. What it leaves undone, the stale lease brings to notice.
+                    log.exception("write_failed", **self._whose())
+                    break
 
     def _whose(self) -> dict[str, Any]:
         return {"session_id": self._launch.session_id, "attempt": self._launch.attempt}

@@ -2,6 +2,7 @@
 
 | message    | from       | causes                                                                  |
 |------------|------------|-------------------------------------------------------------------------|
+| `Forked`   | process    | the supervisor can hold it                                              |
 | `Ready`    | process    | the slot counts as warm                                                 |
 | `Begin`    | supervisor | the bot's function is called                                            |
 | `Entering` | process    | the session is `running` soon, even if the bot blocks its event loop    |
@@ -24,6 +25,8 @@ import msgspec
 
 from shared.contract import AnyCommand, Launch, Reason, Reply
 
+READY_WITHIN_S = 120.0
+"""A process that has not imported its bot after this long never will."""
 LONGEST_MESSAGE = 16 * 1024 * 1024
 
 M = TypeVar("M")
@@ -33,11 +36,25 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, tag=str.lower):
     pass
 
 
+class Moulded(msgspec.Struct, frozen=True, kw_only=True):
+    """Zygote to supervisor, on their own line: forks can be had. `late` says why the bot is imported after the fork."""
+
+    import_s: float
+    error: str = ""
+    late: str = ""
+
+
+class Forked(_Message, frozen=True, kw_only=True):
+    """The process is there, under this number; it may still have to import its bot."""
+
+    pid: int
+
+
 class Ready(_Message, frozen=True, kw_only=True):
     """The process has forked, imported and loaded, and waits for a launch."""
 
-    pid: int
-    warm_up_s: float
+    after_s: float
+    """How long it took, from the fork."""
 
 
 class Begin(_Message, frozen=True, kw_only=True):
@@ -103,7 +120,7 @@ class Over(_Message, frozen=True, kw_only=True):
 
 
 ToProcess = Begin | Do | Renewed | EndsSoon | Stop
-ToSupervisor = Ready | Entering | InRoom | Offered | Done | Over
+ToSupervisor = Forked | Ready | Entering | InRoom | Offered | Done | Over
 
 
 class Pipe(Generic[M]):
@@ -120,19 +137,28 @@ class Pipe(Generic[M]):
             line = await self._reader.readline()
         except (ConnectionError, ValueError):
             return None
-        return self._decoder.decode(line) if line.endswith(b"\n") else None
+        try:
+            return self._decoder.decode(line) if line.endswith(b"\n") else None
+        except msgspec.DecodeError:
+            # A bot that writes to its process's descriptors; the line is broken from here on.
+            return None
 
     def send(self, message: msgspec.Struct) -> None:
         """Send; to a side that is gone, in vain."""
         if not self._writer.is_closing():
             self._writer.write(msgspec.json.encode(message) + b"\n")
 
+    @property
+    def broken(self) -> bool:
+        """Whether the other side is known to be gone."""
+        return self._reader.at_eof() or self._writer.is_closing()
+
     def close(self) -> None:
         """Close this end at once; a process at the other that waits for a launch exits."""
         self._writer.close()
 
     def end(self) -> None:
-        """Nothing follows. This end stays open: to write to one that is closed makes the other lose what it has not read."""
+        """Say that nothing follows. This end stays open: a write to one that is closed loses what was not read yet."""
         self._writer.write_eof()
 
 

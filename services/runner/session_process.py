@@ -17,19 +17,23 @@ from collections.abc import Coroutine
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import msgspec
 import structlog
 from pipecat.runner.types import RunnerArguments
 
 from services.runner import bot_arguments, bot_logs
-from services.runner.bot_source import BotImportError, explain, load
+from services.runner.bot_source import BotImportError, explain, load, readable
+from services.runner.conclusion import conclude
 from services.runner.handing_back import hand_back
-from services.runner.live_session import conclude
+from services.runner.kernel_timer import KernelTimer
 from services.runner.pipe import (
+    READY_WITHIN_S,
     Begin,
     Do,
     Done,
     EndsSoon,
     Entering,
+    Forked,
     InRoom,
     Offered,
     Over,
@@ -78,18 +82,22 @@ def main(end: socket.socket, bot: Bot | None, settings: RunnerSettings) -> NoRet
     started = time.monotonic()
     os.setsid()
     be_called(SESSION_PROCESS)
+    timer = KernelTimer()
+    timer.kill_at(started + READY_WITHIN_S)
+    end.sendall(msgspec.json.encode(Forked(pid=os.getpid())) + b"\n")
     gc.enable()
     _reseed()
-    asyncio.run(_serve(end, bot or _load(settings), settings, started))
+    asyncio.run(_serve(end, bot or _load(settings), settings, timer, started))
     _exit(0)
 
 
-async def _serve(end: socket.socket, bot: Bot, settings: RunnerSettings, started: float) -> None:
+async def _serve(end: socket.socket, bot: Bot, settings: RunnerSettings, timer: KernelTimer, started: float) -> None:
     pipe: Pipe[ToProcess] = await open_pipe(end, ToProcess)
-    pipe.send(Ready(pid=os.getpid(), warm_up_s=time.monotonic() - started))
+    timer.stop()
+    pipe.send(Ready(after_s=time.monotonic() - started))
     begin = await pipe.receive()
     if isinstance(begin, Begin):
-        await Session(pipe, begin, bot, settings).run()
+        await Session(pipe, begin, bot, settings, timer).run()
 
 
 def _load(settings: RunnerSettings) -> Bot:
@@ -108,7 +116,10 @@ def _reseed() -> None:
 class Session:
     """The one session of this process."""
 
-    def __init__(self, pipe: Pipe[ToProcess], begin: Begin, bot: Bot, settings: RunnerSettings) -> None:
+    def __init__(
+        self, pipe: Pipe[ToProcess], begin: Begin, bot: Bot, settings: RunnerSettings, timer: KernelTimer
+    ) -> None:
+        self._timer = timer
         self._pipe = pipe
         self._begin = begin
         self._launch = begin.launch
@@ -176,9 +187,10 @@ class Session:
             arrival = asyncio.get_running_loop().call_soon(self._arrive)
         try:
             await self._bot.bot(arguments)
-        except Exception as error:
-            log.exception("bot_raised")
-            return Over(reason=Reason.BOT_ERROR, message=bot_logs.without_secrets(explain(error)))
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and _told_to_stop():
+                raise
+            return _raised(error)
         finally:
             if arrival:
                 arrival.cancel()
@@ -262,9 +274,8 @@ class Session:
         return self._renewed_at + self._settings.fence_s
 
     def _arm_kernel(self) -> None:
-        """Let SIGALRM end a process whose loop does not turn, between the fence and the end of the lease."""
-        left_s = self._fence() + self._leave_within_s() * 1.5 - time.monotonic()
-        signal.setitimer(signal.ITIMER_REAL, max(left_s, 0.001))
+        """Let the kernel end a process whose loop does not turn, between the fence and the end of the lease."""
+        self._timer.kill_at(self._fence() + self._leave_within_s() * 1.5)
 
     def _leave_within_s(self) -> float:
         return (self._settings.lease_s - self._settings.fence_s) / 2
@@ -278,7 +289,7 @@ class Session:
         if bot.done():
             following = after(self._launch, order, self._settings.max_attempts)
             await hand_back(self._begin, following, order.reason, self._settings)
-        return _exit(1)
+        return _end_group()
 
     async def _leave(self, bot: asyncio.Task[Over], reason: Reason, within_s: float) -> None:
         """Have the pipelines leave their rooms; a bot that has none, or is not done by half of the time, is cancelled.
@@ -318,6 +329,23 @@ class Session:
         return _reply(command, Outcome.DELIVERED)
 
 
+def _told_to_stop() -> bool:
+    """Whether this task is being cancelled by us, and not by the bot's own doing."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _raised(error: BaseException) -> Over:
+    """What an exception out of the bot's function means. Calling `sys.exit()` is not one: it ends the process."""
+    if isinstance(error, SystemExit):
+        if not error.code:
+            return Over(reason=Reason.COMPLETED)
+        said = readable(f"the bot called sys.exit({error.code!r})")
+        return Over(reason=Reason.BOT_DIED, message=bot_logs.without_secrets(said))
+    log.error("bot_raised", exc_info=error)
+    return Over(reason=Reason.BOT_ERROR, message=bot_logs.without_secrets(explain(error)))
+
+
 async def _never() -> Over:
     never: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
     return await never
@@ -340,6 +368,13 @@ def _seen() -> "Seen | None":
 
 def _reply(command: AnyCommand, outcome: Outcome, message: str = "") -> Reply:
     return Reply(command_id=command.command_id, outcome=outcome, message=message)
+
+
+def _end_group() -> NoReturn:
+    """End this process with all that the bot has started in its group; nobody else would, without a supervisor."""
+    _flush()
+    os.killpg(0, signal.SIGKILL)
+    _exit(1)
 
 
 def _exit(code: int) -> NoReturn:

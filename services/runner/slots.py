@@ -28,6 +28,15 @@ class Slots:
         self._closed = False
 
     @property
+    def error(self) -> str:
+        """Why the bot does not import; empty if it does."""
+        return self._zygote.error
+
+    def pids(self) -> set[int]:
+        """The process ids of the zygote and of all processes in the slots."""
+        return self._zygote.pids()
+
+    @property
     def free(self) -> int:
         """How many wait warm."""
         return len(self._idle)
@@ -70,7 +79,7 @@ class Slots:
         while True:
             try:
                 process = await self._zygote.fork()
-            except ForkFailed as error:
+            except (ForkFailed, OSError) as error:
                 log.warning("slot_not_warm", error=str(error))
                 await asyncio.sleep(AGAIN_AFTER_S)
                 continue

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import structlog
 
-from services.runner.forks import SessionProcess
+from services.runner.forks import SessionProcess, Strays
 from services.runner.live_session import LiveSession, Runner
 from services.runner.slots import Slots
 from shared.claims import Claims
@@ -39,6 +39,7 @@ RENEW_AGAIN_S = 0.5
 """A renewal that failed is tried again so soon: a server that is back before the fence must not be back too late."""
 COLD_WAIT_S = 1.0
 """How long a runner that was started for one launch waits for one to be there."""
+AFTER_FAULT_S = 1.0
 HAND_BACK_WITHIN_S = 5.0
 """How long, beyond the stop grace, handing sessions back may take; then their leases are left to go stale."""
 
@@ -56,6 +57,7 @@ class Supervisor:
         self._sessions: dict[EntryId, LiveSession] = {}
         self._tasks: set[asyncio.Task[bool]] = set()
         self._state: Literal["ready", "draining", "gone"] = "ready"
+        self._strays = Strays()
         self._redis_answers = False
 
     @property
@@ -198,7 +200,7 @@ class Supervisor:
     async def _renew(self) -> None:
         """Keep the leases young, all in one call. Each session watches by itself that this works in time.
 
-        On the same round, look at how much memory the bots use.
+        On the same round, look at how much memory the bots use, and what dead ones have left behind.
         """
         pause_s = self._settings.renew_every_s
         while True:
@@ -207,6 +209,7 @@ class Supervisor:
             sessions = dict(self._sessions)
             for session in sessions.values():
                 session.check_memory()
+            self._strays.end(self._slots.pids())
             at = time.monotonic()
             if not sessions:
                 continue
@@ -250,6 +253,7 @@ class Supervisor:
             slots=self._slots.count,
             busy=len(self._sessions),
             free=self._slots.free,
+            error=self._slots.error,
             running=sum(session.running for session in self._sessions.values()),
         )
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from aiortc import InvalidStateError, RTCIceCandidate
+from aiortc import InvalidAccessError, InvalidStateError, RTCIceCandidate
 from aiortc.sdp import candidate_from_sdp
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
@@ -24,8 +24,16 @@ class Signalling:
     async def offer(self, offer: Offer) -> Reply:
         """Answer an offer; a second client is refused, for a session has one."""
         if self._connection is None:
-            connection = self._connection = SmallWebRTCConnection()
-            await connection.initialize(offer.sdp, offer.sdp_type)
+            connection = SmallWebRTCConnection()
+            try:
+                await connection.initialize(offer.sdp, offer.sdp_type)
+            except (ValueError, InvalidStateError, InvalidAccessError) as error:
+                await connection.disconnect()  # type: ignore[no-untyped-call]
+                return _refused(offer, f"sdp: {error}")
+            if not connection.pc.getTransceivers():
+                await connection.disconnect()  # type: ignore[no-untyped-call]
+                return _refused(offer, "sdp: the offer has no media")
+            self._connection = connection
             self._offered.set_result((connection, offer.request_data))
         elif offer.pc_id == self._connection.pc_id:
             connection = self._connection

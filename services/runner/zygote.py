@@ -20,8 +20,9 @@ from types import ModuleType
 
 import msgspec
 
-from services.runner import session_process
-from services.runner.bot_source import BotImportError, load
+from services.runner import bot_source, session_process
+from services.runner.bot_source import BotImportError, imports_pipelines, load
+from services.runner.pipe import Moulded
 from services.runner.process_names import ZYGOTE, be_called
 from services.runner.settings import RunnerSettings
 from shared import logs, settings
@@ -35,16 +36,9 @@ PIPELINE_MODULES = (
     "services.runner.webrtc",
 )
 """What a bot with a pipeline imports when it is called, if it has not before; shared by all when imported here."""
+SOURCE_FILE = bot_source.__file__
 IMPORT_LATE = "import-late"
 IMPORT_LATE_WITH_PIPELINES = "import-late-with-pipelines"
-
-
-class Moulded(msgspec.Struct, frozen=True, kw_only=True):
-    """Zygote to supervisor: forks can be had. `late` says why the bot is imported after the fork, if it is."""
-
-    import_s: float
-    error: str = ""
-    late: str = ""
 
 
 def main(control: socket.socket, mode: str, late: str) -> None:
@@ -56,7 +50,7 @@ def main(control: socket.socket, mode: str, late: str) -> None:
     bot: session_process.Bot | None = None
     if not mode:
         bot = _load(configuration.bot, control)
-    if mode == IMPORT_LATE_WITH_PIPELINES or session_process.PIPELINES in sys.modules:
+    if mode == IMPORT_LATE_WITH_PIPELINES or _has_pipelines(bot):
         _import_for_pipelines()
     gc.collect()
     gc.disable()
@@ -75,15 +69,30 @@ def _load(name: str, control: socket.socket) -> session_process.Bot:
     try:
         bot: ModuleType | BotImportError = load(name)
     except BotImportError as error:
-        traceback.print_exception(error.__cause__ or error)
+        if error.__cause__:
+            _print_bots_part(error.__cause__)
         bot = error
     found = unforkable(threading.active_count() - 1, _native_threads(), _sockets() - before)
     if found:
-        mode = IMPORT_LATE_WITH_PIPELINES if session_process.PIPELINES in sys.modules else IMPORT_LATE
+        mode = IMPORT_LATE_WITH_PIPELINES if _has_pipelines(bot) else IMPORT_LATE
         found = f"its import {found}, and takes {time.monotonic() - started:.2f} s for each session process"
         os.set_inheritable(control.fileno(), True)
         os.execv(sys.executable, [sys.executable, "-m", __spec__.name, str(control.fileno()), mode, found])  # noqa: S606
     return bot
+
+
+def _has_pipelines(bot: session_process.Bot | None) -> bool:
+    return session_process.PIPELINES in sys.modules or (isinstance(bot, ModuleType) and imports_pipelines(bot))
+
+
+def _print_bots_part(error: BaseException) -> None:
+    """The traceback from where it leaves our own file and the import system."""
+    trace = error.__traceback__
+    while (
+        trace and trace.tb_next and ("importlib" in (file := trace.tb_frame.f_code.co_filename) or file == SOURCE_FILE)
+    ):
+        trace = trace.tb_next
+    traceback.print_exception(type(error), error, trace)
 
 
 def unforkable(threads: int, native_threads: int, sockets: int) -> str:

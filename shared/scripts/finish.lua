@@ -1,6 +1,6 @@
 -- End a session: launch, lease, commands and room index go, its history says why.
 --
--- KEYS  launch, events, session, room, commands, dead
+-- KEYS  the launch's stream, events, session, room, commands, dead
 -- ARGV  group of claims, entry id, holder ('' for a launch that nobody has claimed), shortest age of the lease in ms,
 --       session id, event JSON, dead letter JSON or '', events kept, seconds that the history is kept, dead letters kept
 -- Gives 'finished'; 'gone' when there is no such launch; 'held' when the lease is another's, or younger. Only the

@@ -1,17 +1,20 @@
 -- Accept a session, unless its room has one already or the queue is full; a dead letter whose launch it is goes.
 --
--- KEYS  room, launch, events, session, dead
+-- KEYS  room, launch, relaunch, events, session, dead
 -- ARGV  session id, launch JSON, `queued` event JSON, group of claims, queue limit, events kept, dead letter's id or ''
 -- Gives {'queued', session id, queue depth} or {'reused', the room's session id, 0} or {'full', '', queue depth} or
 -- {'gone', '', 0}: there is no such dead letter. Only the first changes anything.
 --
 -- Repeating a call is safe: this very session has the room then, or has had it and is over already. The depth counts
 -- entries that are in no pending list, this one included.
-local room, launch, events, session, dead = unpack(KEYS)
+local room, launch, relaunch, events, session, dead = unpack(KEYS)
 local id, launch_json, event_json, group, limit, kept, letter = unpack(ARGV)
 
+local function waiting_in(stream)
+  return redis.call('XLEN', stream) - redis.call('XPENDING', stream, group)[1]
+end
 local function depth()
-  return redis.call('XLEN', launch) - redis.call('XPENDING', launch, group)[1]
+  return waiting_in(launch) + waiting_in(relaunch)
 end
 
 local holder = redis.call('GET', room)
@@ -19,8 +22,10 @@ if holder == id or redis.call('EXISTS', session) == 1 then return {'queued', id,
 if letter ~= '' and #redis.call('XRANGE', dead, letter, letter) == 0 then return {'gone', '', 0} end
 if holder then return {'reused', holder, 0} end
 
-local made = redis.pcall('XGROUP', 'CREATE', launch, group, '0', 'MKSTREAM')
-if made.err and not made.err:find('BUSYGROUP', 1, true) then return made end
+for _, stream in ipairs({launch, relaunch}) do
+  local made = redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
+  if made.err and not made.err:find('BUSYGROUP', 1, true) then return made end
+end
 local waiting = depth()
 if waiting >= tonumber(limit) then return {'full', '', waiting} end
 

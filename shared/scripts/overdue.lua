@@ -1,6 +1,6 @@
 -- What of the launch stream may need mending; changes nothing.
 --
--- KEYS  launch
+-- KEYS  launch or relaunch
 -- ARGV  group of claims, age in ms from which a lease is stale, how many of each to give at most
 -- Gives {stale leases as {entry id, holder, age in ms, launch JSON}, waiting launches as {entry id, launch JSON}, the
 -- server's time in ms}. A lease whose entry is gone has the launch JSON ''.

@@ -1,6 +1,6 @@
 -- Add to a session's history, if the caller still holds its lease.
 --
--- KEYS  launch, events, session
+-- KEYS  the launch's stream, events, session
 -- ARGV  group of claims, entry id, holder, event JSON, events kept
 -- Gives 1, or 0 when the lease is not the holder's: nothing was changed.
 local launch, events, session = unpack(KEYS)

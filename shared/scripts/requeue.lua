@@ -1,11 +1,11 @@
 -- Put the next attempt of a session in the place of the last one.
 --
--- KEYS  launch, events, session
+-- KEYS  the launch's stream, relaunch, events, session
 -- ARGV  group of claims, entry id, holder, shortest age of the lease in ms, launch JSON, `queued` event JSON, events kept
 -- Gives the new entry's id, or '' when the lease is not the holder's or is younger: nothing was changed.
 --
 -- The holder itself gives age 0. Whoever takes a stale lease away names the holder and the age that it saw.
-local launch, events, session = unpack(KEYS)
+local launch, relaunch, events, session = unpack(KEYS)
 local group, entry, holder, age_ms, launch_json, event_json, kept = unpack(ARGV)
 
 local lease = redis.call('XPENDING', launch, group, entry, entry, 1)[1]
@@ -14,5 +14,5 @@ redis.call('XACK', launch, group, entry)
 redis.call('XDEL', launch, entry)
 local id = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event_json)
 redis.call('XADD', session, id, 'json', event_json)
-redis.call('XADD', launch, id, 'json', launch_json)
+redis.call('XADD', relaunch, id, 'json', launch_json)
 return id

@@ -10,14 +10,14 @@ from shared.contract import CLAIMS, LAUNCH
 from shared.entries import encode
 from shared.launches import EntryId, Launches
 from shared.redis_connection import Redis
-from shared.script import Script
 from shared.streams import read_group
+from shared.sweep import Sweep
 from tests.launching import a_launch
 
 FEW, MANY = 100, 10_000
 SESSIONS_OF_A_RUNNER = 10
 TIMES = 200
-LEASE_MS = 20_000
+LEASE_S = 20.0
 UNDER = "Script time on the server, by sessions that live:"
 
 
@@ -51,14 +51,14 @@ async def server_ms(redis: Redis, call: Callable[[], Awaitable[object]]) -> tupl
         started = time.perf_counter()
         await call()
         took.append((time.perf_counter() - started) * 1000)
-    stats = (await redis.info("commandstats"))["cmdstat_evalsha"]
-    assert stats["calls"] == TIMES
-    return stats["usec"] / TIMES / 1000, statistics.median(took)
+    scripts = (await redis.info("commandstats"))["cmdstat_evalsha"]
+    return scripts["usec"] / TIMES / 1000, statistics.median(took)
 
 
-async def overdue(redis: Redis, stale_from_ms: int = LEASE_MS) -> tuple[float, float]:
-    script = Script(redis, "overdue")
-    return await server_ms(redis, lambda: script([LAUNCH], [CLAIMS, stale_from_ms, 1000]))
+async def sweep(redis: Redis) -> tuple[float, float]:
+    """One that finds nothing to mend, as nearly all do; consumers are looked after by the first alone."""
+    sweeper, now = Sweep(redis, lease_s=LEASE_S, max_attempts=3), time.monotonic()
+    return await server_ms(redis, lambda: sweeper.sweep(now))
 
 
 async def renew(redis: Redis, entries: Sequence[EntryId]) -> tuple[float, float]:
@@ -76,14 +76,11 @@ async def test_a_sweep_of_ten_thousand_sessions_holds_the_server_up_for_less_tha
     took = {}
     for number in (FEW, MANY):
         entries = await with_sessions(any_redis, number)
-        sweep, ten, hundred = (
-            await overdue(any_redis),
-            await renew(any_redis, entries[:10]),
-            await renew(any_redis, entries[-100:]),
-        )
-        took[number] = (sweep[0], ten[0], hundred[0])
+        one_sweep = await sweep(any_redis)
+        ten, hundred = await renew(any_redis, entries[:10]), await renew(any_redis, entries[-100:])
+        took[number] = (one_sweep[0], ten[0], hundred[0])
         tell(
-            f"{kind:<13} {number:>6} sessions: sweep {sweep[0]:.3f} ms (with round trip {sweep[1]:.3f}), "
+            f"{kind:<13} {number:>6} sessions: sweep {one_sweep[0]:.3f} ms (whole {one_sweep[1]:.3f}), "
             f"renewal of 10 leases {ten[0]:.3f} ms ({ten[1]:.3f}), of 100 {hundred[0]:.3f} ms ({hundred[1]:.3f})",
             UNDER,
         )

@@ -4,8 +4,11 @@ Each line of the file BOT_RECORD is `<what> <session> <attempt> <pid> <monotonic
 """
 
 import asyncio
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -77,6 +80,56 @@ async def leave_traces(args: RunnerArguments) -> None:
     memory.append("of another session")
 
 
+async def be_killed_after_leave(_: RunnerArguments) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def exit_well(_: RunnerArguments) -> None:
+    sys.exit(0)
+
+
+async def cancel_itself(_: RunnerArguments) -> None:
+    raise asyncio.CancelledError
+
+
+class Unusual(BaseException):
+    """Neither an error nor an exit."""
+
+
+async def raise_unusual(_: RunnerArguments) -> None:
+    raise Unusual("of a kind")
+
+
+async def raise_at_length(_: RunnerArguments) -> None:
+    raise ValueError("x" * 5_000_000)
+
+
+async def raise_no_text(_: RunnerArguments) -> None:
+    raise ValueError("\ud800")
+
+
+async def write_rubbish(args: RunnerArguments) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                os.write(int(name), b"rubbish\n")
+    await stay(args)
+
+
+async def block_deaf(args: RunnerArguments) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    await block(args)
+
+
+async def start_children(args: RunnerArguments) -> None:
+    for own_session in (False, True):
+        child = subprocess.Popen(["/bin/sleep", "600"], start_new_session=own_session)  # noqa: ASYNC220
+        record("child", args, child.pid)
+
+
 async def eat(args: RunnerArguments) -> None:
     memory.append("x" * (300 * 1024 * 1024))
     await stay(args)
@@ -102,4 +155,13 @@ ACTS: dict[str, Callable[[RunnerArguments], Awaitable[None]]] = {
     "block": block,
     "leave traces": leave_traces,
     "eat once": once(eat),
+    "be killed after leave": be_killed_after_leave,
+    "sys.exit": exit_well,
+    "cancelled by itself": cancel_itself,
+    "base exception": raise_unusual,
+    "endless text": raise_at_length,
+    "no text": raise_no_text,
+    "write rubbish once": once(write_rubbish),
+    "block, deaf to SIGALRM": block_deaf,
+    "start children": start_children,
 }

@@ -93,6 +93,7 @@ MESSAGES: list[Wire] = [
         busy=2,
         free=1,
         running=1,
+        error="the bot does not import",
     ),
 ]
 EACH = pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
 from services.gateway.sessions import Session, fold
-from shared import events
+from shared import contract, events, streams
 from shared.contract import Queued, Running, Status
 from shared.errors import Unavailable
 from shared.events import History
@@ -94,6 +94,8 @@ class Callers:
         answer = await self._ask("DELETE", f"/sessions/{call.session_id}", gateway)
         assert answer.status_code in {202, 404}, answer.text
         call.told = True
+        if answer.status_code == 404 and await self.look():
+            assert call.over, f"404 for {call.story()}"
 
     async def _ask(self, method: str, path: str, gateway: int, **request: Any) -> httpx.Response:
         async with asyncio.timeout(OVER_WITHIN_S):
@@ -152,9 +154,16 @@ class Callers:
         try:
             await until(over, within_s)
         except AssertionError:
-            raise AssertionError(
-                "\n".join(["not over:", *(call.story() for call in self.calls if not call.over)])
-            ) from None
+            left = [call for call in self.calls if not call.over]
+            unread = [f"commands of {call.session_id}: {await self._commands(call)}" for call in left]
+            raise AssertionError("\n".join(["not over:", *(call.story() for call in left), *unread])) from None
+
+    async def _commands(self, call: Call) -> str:
+        """What waits for the session's bot, and who was given it."""
+        stream = contract.commands_key(call.session_id)
+        entries = await streams.between(self._redis, stream)
+        pending = await cast("Any", self._redis.xpending_range(stream, contract.COMMANDS, "-", "+", 10))
+        return f"{entries}, pending {pending}"
 
     async def running(self, number: int, **body: Any) -> list[Call]:
         """So many sessions, whose bots are in their rooms."""

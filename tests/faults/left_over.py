@@ -7,12 +7,12 @@ from typing import Any, cast
 
 from services.runner.process_names import SESSION_PROCESS
 from shared import streams
-from shared.contract import LAUNCH
 from shared.presence import present
 from shared.redis_connection import Redis, translated
 from tests.processes import Child, children_called
 
-KEPT_KEYS = ("{bot}:events", "{bot}:launch", "{bot}:runners", "{bot}:session:", "{bot}:replies:")
+LAUNCHES = ("{bot}:launch", "{bot}:relaunch")
+KEPT_KEYS = (*LAUNCHES, "{bot}:events", "{bot}:runners", "{bot}:session:", "{bot}:replies:")
 
 
 async def in_redis(redis: Redis) -> list[str]:
@@ -20,9 +20,9 @@ async def in_redis(redis: Redis) -> list[str]:
     with translated():
         keys: list[str] = sorted(await cast("Any", redis.keys("*")))
         found = [f"the key {key}" for key in keys if not key.startswith(KEPT_KEYS)]
-        if LAUNCH in keys:
-            found += [f"the launch {entry}" for entry, _ in await streams.between(redis, LAUNCH)]
-            groups: list[Any] = await cast("Any", redis.xinfo_groups(LAUNCH))
+        for stream in filter(lambda key: key in LAUNCHES, keys):
+            found += [f"the launch {entry}" for entry, _ in await streams.between(redis, stream)]
+            groups: list[Any] = await cast("Any", redis.xinfo_groups(stream))
             found += [f"{group['pending']} pending in {group['name']}" for group in groups if group["pending"]]
     return found
 

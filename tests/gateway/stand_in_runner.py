@@ -6,7 +6,6 @@ from shared import launches
 from shared.commands import Inbox
 from shared.contract import (
     CLAIMS,
-    LAUNCH,
     AnyCommand,
     AnyEvent,
     Ended,
@@ -41,7 +40,8 @@ class StandInRunner:
     async def try_to_claim(self, wait_s: float) -> Claim | None:
         """The same, or None when there is nothing to claim in this time."""
         await self.launches.ensure_group(CLAIMS)
-        found = await read_group(self._redis, CLAIMS, self.name, {LAUNCH: ">"}, count=1, block_s=wait_s)
+        streams = dict.fromkeys(launches.STREAMS, ">")
+        found = await read_group(self._redis, CLAIMS, self.name, streams, count=1, block_s=wait_s)
         claims = [Claim(EntryId(entry), launches.decode(fields)) for _, entries in found for entry, fields in entries]
         return claims[0] if claims else None
 

@@ -57,7 +57,7 @@ async def test_a_dead_letter_says_what_was_asked_for_and_why_it_was_given_up(
 async def test_token_and_body_are_in_no_answer_about_dead_letters(gateway: Gateway, runner: StandInRunner) -> None:
     await given_up(gateway, runner, **WISH)
     await gateway.http.post("/join", json={"transport": "none", "token": "SECRET-3"})
-    await runner.launches.discard((await runner.claim()).entry, {"json": '{"token": "SECRET-3"'})
+    await runner.launches.discard((await runner.claim()).entry, runner.name, {"json": '{"token": "SECRET-3"'})
     shown = (await gateway.http.get("/dead")).text
     for letter in await dead(gateway):
         shown += (await gateway.http.post(f"/dead/{letter['id']}/redrive")).text

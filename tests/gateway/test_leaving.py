@@ -22,7 +22,7 @@ async def test_a_session_that_nobody_has_is_withdrawn_at_once(gateway: Gateway, 
     session = await gateway.session(joined["session_id"])
     assert (session["status"], session["reason"]) == ("ended", "left")
     left = {key async for key in redis.scan_iter("*")}
-    assert left == {LAUNCH, contract.EVENTS, contract.session_key(joined["session_id"])}
+    assert left == {LAUNCH, contract.RELAUNCH, contract.EVENTS, contract.session_key(joined["session_id"])}
     assert await redis.xlen(LAUNCH) == 0
     assert not (await gateway.join(room_url=ROOM, transport="daily"))["reused"]
 

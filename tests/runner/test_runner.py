@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.runner.process_names import ZYGOTE
-from shared import presence
+from shared import events, presence
 from shared.contract import (
     LAUNCH,
     Ended,
@@ -27,6 +27,7 @@ from shared.contract import (
 )
 from shared.launches import Launches
 from shared.redis_connection import Redis
+from shared.streams import between
 from tests.launching import SCRIPTED, Record, offer, records, send
 from tests.processes import Child, Children, children_called, session_event, until_gone
 
@@ -79,6 +80,7 @@ async def test_a_session_leaves_nothing_behind_but_its_history(redis: Redis, sta
     assert sorted(await redis.keys("*")) == [
         "{bot}:events",
         "{bot}:launch",
+        "{bot}:relaunch",
         "{bot}:runners",
         f"{{bot}}:session:{launch.session_id}",
     ]
@@ -185,6 +187,103 @@ async def test_a_bot_that_uses_too_much_memory_is_replaced(redis: Redis, start: 
     await one(redis, launch.session_id, Running, attempt=2)
 
 
+async def test_a_session_that_is_told_to_end_before_its_next_attempt_gets_none(
+    redis: Redis, start: StartRunner
+) -> None:
+    """A leave in the pause after a bot's death was acknowledged, and then the next bot started all the same."""
+    start()
+    launch = await offer(redis, body={"do": "be killed after leave"})
+    await one(redis, launch.session_id, Running)
+    await send(redis, launch, Leave(command_id="1"))
+    assert (await one(redis, launch.session_id, Ended)).reason is Reason.LEFT
+
+
+@pytest.mark.parametrize(
+    ("do", "kind", "reason", "message"),
+    [
+        ("sys.exit", Ended, Reason.COMPLETED, ""),
+        ("cancelled by itself", Failed, Reason.BOT_ERROR, "CancelledError (scripted.py"),
+        ("base exception", Failed, Reason.BOT_ERROR, "Unusual: of a kind (scripted.py"),
+        ("endless text", Failed, Reason.BOT_ERROR, "ValueError: xxx"),
+        ("no text", Failed, Reason.BOT_ERROR, "ValueError: ?"),
+    ],
+)
+async def test_however_a_bots_function_ends_its_session_says_how(
+    redis: Redis, start: StartRunner, do: str, kind: Any, reason: Reason, message: str
+) -> None:
+    start()
+    launch = await offer(redis, body={"do": do})
+    over = await one(redis, launch.session_id, kind)
+    assert over.reason is reason
+    assert getattr(over, "message", "").startswith(message)
+    assert len(getattr(over, "message", "")) <= 2000
+
+
+async def test_a_bot_that_writes_into_its_processs_pipe_is_replaced_at_once(redis: Redis, start: StartRunner) -> None:
+    start()
+    launch = await offer(redis, body={"do": "write rubbish once"})
+    again = await one(redis, launch.session_id, Queued, attempt=2)
+    assert again.reason is Reason.BOT_DIED
+    await one(redis, launch.session_id, Running, attempt=2)
+
+
+async def test_a_death_by_a_signal_without_a_name_is_a_death_like_any_other(
+    redis: Redis, start: StartRunner, record: Path
+) -> None:
+    start()
+    launch = await offer(redis, body={"do": "stay"})
+    await one(redis, launch.session_id, Running)
+    os.kill(of(record, "entered")[0].pid, 40)
+    again = await one(redis, launch.session_id, Queued, attempt=2)
+    assert again.message == "the bot's process was killed by signal 40"
+    await one(redis, launch.session_id, Running, attempt=2)
+
+
+async def test_what_a_bot_has_started_ends_with_it(redis: Redis, start: StartRunner, record: Path) -> None:
+    runner = start(LEASE="1")
+    launch = await offer(redis, body={"do": "start children"})
+    await one(redis, launch.session_id, Ended)
+    for child in of(record, "child"):
+        await until_gone(int(child.more), within_s=5)
+    async with asyncio.timeout(5):
+        while children_called("sleep", runner.pid):
+            await asyncio.sleep(0.02)
+
+
+async def test_an_unreadable_launch_frees_its_room_and_says_so(redis: Redis, start: StartRunner) -> None:
+    """It was dropped without a word to its session, and its room stayed taken for ever."""
+    launch = await offer(redis)
+    ((entry, fields),) = await between(redis, LAUNCH)
+    await redis.xdel(LAUNCH, entry)
+    odd = fields["json"].replace('"transport":"none"', '"transport":"sip"')
+    await redis.xadd(LAUNCH, {"json": odd}, id=f"{int(entry.split('-')[0]) + 1}-0")
+    start()
+    failed = await one(redis, launch.session_id, Failed)
+    assert failed.reason is Reason.UNREADABLE
+    assert not await redis.exists(f"{{bot}}:room:{launch.room_url}")
+
+
+async def test_a_bot_is_warmed_up_once_before_any_session(redis: Redis, start: StartRunner, record: Path) -> None:
+    start(BOT=str(BOTS / "warmed.py"), RUNNER_SLOTS="2")
+    for _ in range(3):
+        await one(redis, (await offer(redis)).session_id, Ended)
+    lines = record.read_text().splitlines()
+    assert lines[0].startswith("warmed up in ")
+    assert len(lines) == 4
+    assert {line.split(" by ")[1] for line in lines[1:]} == {lines[0].split(" in ")[1]}
+
+
+async def test_a_bot_that_imports_its_pipeline_when_it_is_called_is_not_running_before_it_is_in_its_room(
+    redis: Redis, start: StartRunner
+) -> None:
+    start(BOT=str(BOTS / "lazy.py"), JOIN_TIMEOUT="2", MAX_ATTEMPTS="1")
+    launch = await offer(redis, room_url="https://pipefleet-test.daily.co/nowhere", transport="daily")
+    failed = await one(redis, launch.session_id, Failed)
+    assert failed.reason in {Reason.JOIN_TIMEOUT, Reason.JOIN_FAILED}
+    history = [event for _, event in await events.history(redis, launch.session_id)]
+    assert not [event for event in history if isinstance(event, Running)]
+
+
 async def test_nothing_of_one_session_is_visible_in_the_next(redis: Redis, start: StartRunner, record: Path) -> None:
     start()
     for _ in range(3):
@@ -236,7 +335,7 @@ async def test_a_supervisor_that_dies_has_its_session_handed_back(
     await one(redis, launch.session_id, Running, attempt=2)
 
 
-@pytest.mark.parametrize("do", ["stay", "block"])
+@pytest.mark.parametrize("do", ["stay", "block", "block, deaf to SIGALRM"])
 async def test_the_bot_of_a_frozen_supervisor_is_out_before_its_lease_is_stale(
     redis: Redis, start: StartRunner, record: Path, do: str
 ) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from shared.claims import Claims
-from shared.contract import DEAD, FIELD, LAUNCH, Launch
+from shared.contract import DEAD, FIELD, LAUNCH, RELAUNCH, Failure, Launch, Reason
+from shared.entries import encode
 from shared.errors import Unavailable
-from shared.launches import Launches
+from shared.launches import Launches, after
 from shared.redis_connection import Redis, connect
 from tests.launching import offer
 
@@ -33,6 +35,44 @@ async def test_launches_are_claimed_in_the_order_in_which_they_were_accepted(red
     claims = Claims(redis, "me")
     claimed = [await claims.next(wait_s=0.1) for _ in range(5)]
     assert [claim.launch for claim in claimed if claim] == offered
+    assert await claims.next(wait_s=0.01) is None
+    await claims.aclose()
+
+
+async def test_a_next_attempt_comes_before_launches_that_wait_for_longer(redis: Redis) -> None:
+    waiting = [await offer(redis) for _ in range(3)]
+    claims = Claims(redis, "me")
+    first = await claims.next(wait_s=0.1)
+    assert first is not None
+    failure = Failure(attempt=1, reason=Reason.RUNNER_LOST)
+    assert await Launches(redis).settle(first, "me", after(first.launch, failure, 3))
+    claimed = [await claims.next(wait_s=0.1) for _ in range(3)]
+    assert [(claim.launch.session_id, claim.launch.attempt) for claim in claimed if claim] == [
+        (waiting[0].session_id, 2),
+        (waiting[1].session_id, 1),
+        (waiting[2].session_id, 1),
+    ]
+    await claims.aclose()
+
+
+async def test_of_two_launches_that_came_in_one_answer_neither_is_lost(redis: Redis) -> None:
+    """A read that waits on both streams may be given one of each."""
+    first = await offer(redis)
+    claims = Claims(redis, "me")
+    taken = await claims.next(wait_s=0.1)
+    assert taken is not None
+    waiting = asyncio.create_task(claims.next(wait_s=5))
+    while not any(client["cmd"] == "xreadgroup" for client in await redis.client_list()):
+        await asyncio.sleep(0.005)
+    async with redis.pipeline(transaction=True) as pipe:
+        for stream, attempt in ((LAUNCH, 1), (RELAUNCH, 2)):
+            # As the feed would number them: no two alike.
+            pipe.xadd(
+                stream, {FIELD: encode(msgspec.structs.replace(first, attempt=attempt))}, id=f"9999999999999-{attempt}"
+            )
+        await pipe.execute()
+    found = [await waiting, await claims.next(wait_s=0.1)]
+    assert {claim.launch.attempt for claim in found if claim} == {1, 2}
     assert await claims.next(wait_s=0.01) is None
     await claims.aclose()
 

@@ -80,7 +80,7 @@ async def test_a_launch_that_no_runner_could_read_is_a_letter_with_what_it_was(
     redis: Redis, letters: DeadLetters
 ) -> None:
     await Launches(redis).ensure_group(contract.CLAIMS)
-    await Launches(redis).discard(EntryId("1-0"), {FIELD: "{"})
+    await Launches(redis).discard(EntryId("1-0"), "", {FIELD: "{"})
     [(letter_id, letter)] = await letters.newest(10)
     assert letter == DeadLetter(unreadable='{"json":"{"}')
     assert await letters.read(letter_id) == letter

@@ -259,7 +259,7 @@ async def test_a_finished_session_leaves_its_history_and_nothing_else(redis: Red
     entry = await claimed(redis)
     await Commands(redis).send("s1", "room", Leave(command_id="c"))
     assert await launches.finish(entry, "a", launch(), ENDED) == "finished"
-    assert await keys(redis) == [EVENTS, LAUNCH, contract.session_key("s1")]
+    assert await keys(redis) == [EVENTS, LAUNCH, contract.RELAUNCH, contract.session_key("s1")]
     assert await launches.live(10) == []
     assert (await contents(redis))[LAUNCH][1] == {CLAIMS: []}
     assert (await history(redis))[-1] == ENDED

@@ -45,6 +45,17 @@ def test_a_switch_is_a_digit_or_a_word(text: str, value: bool) -> None:
     assert load(Sample, {"NEEDED": "x", "ON": text}).on is value
 
 
+@pytest.mark.parametrize("text", ["fast", "FAST", "Fast"])
+def test_a_choice_is_understood_in_any_case_and_read_in_its_own(text: str) -> None:
+    assert load(Sample, {"NEEDED": "x", "MODE": text}).mode == "fast"
+
+
+def test_log_settings_may_be_written_in_capitals_in_every_service() -> None:
+    for service in (GatewaySettings, OperatorSettings, RunnerSettings):
+        settings = load(service, {"LOG_LEVEL": "INFO", "LOG_FORMAT": "JSON"})
+        assert (settings.log_level, settings.log_format) == ("info", "json")
+
+
 @pytest.mark.parametrize("text", ["", "  "])
 def test_an_empty_variable_counts_as_unset(text: str) -> None:
     assert load(Sample, {"NEEDED": "x", "SLOTS": text, "HOSTS": text, "MAYBE": text}) == Sample(needed="x")

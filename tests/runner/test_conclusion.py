@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.runner.live_session import SHORT_LIFE_S, conclude, pause_s
+from services.runner.conclusion import SHORT_LIFE_S, conclude, pause_s
 from shared.contract import Ended, Failed, Failure, Launch, Reason
 from tests.launching import a_launch
 
