@@ -12,7 +12,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: packages-up ## the whole fleet on this machine: GATEWAY_PORT, REDIS_URL, BOT, RUNNER_SLOTS and COLD_MAX are obeyed
-	@$(RUN) up.py
+	@$(RUN) -m up
 
 test: packages ## the tests; ARGS="-k name" for some of them
 	@$(PYTEST) -n 2 -m "not slow" $(ARGS)

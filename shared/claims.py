@@ -4,9 +4,9 @@ import structlog
 from redis.exceptions import ResponseError
 
 from shared.blocking_reader import BlockingReader
-from shared.contract import CLAIMS, RELAUNCH
+from shared.contract import CLAIMS, RELAUNCH, Failure, Reason
 from shared.errors import BadEntry, Unavailable
-from shared.launches import STREAMS, Claim, EntryId, Launches, decode
+from shared.launches import STREAMS, Claim, EntryId, Launches, after, decode
 from shared.redis_connection import BLOCK_S, Redis
 from shared.streams import Entries, Fields, read_group
 
@@ -83,8 +83,9 @@ class Claims:
                 raise
             return None
         found = [(EntryId(entry), fields) for _, entries in answer for entry, fields in entries]
-        # A read over two streams may give one of each; the second is found again in what this runner holds.
-        self._certain = len(found) < 2
+        # A read over two streams may give one of each, and there is a process for one.
+        for entry, fields in found[1:]:
+            await self._give_back(entry, fields)
         return found[0] if found else None
 
     async def _given(self, wait_s: float) -> list[tuple[str, Entries]]:
@@ -93,6 +94,16 @@ class Claims:
             return []
         at_once = await read_group(self._redis, CLAIMS, self._holder, {RELAUNCH: ">"}, count=1)
         return at_once or await self._reader.read(self._streams, count=1, block_s=wait_s)
+
+    async def _give_back(self, entry: EntryId, fields: Fields) -> None:
+        try:
+            launch = decode(fields)
+        except BadEntry:
+            await self._launches.discard(entry, self._holder, fields)
+            return
+        failure = Failure(attempt=launch.attempt, reason=Reason.RUNNER_STOPPED, message="claimed with another launch")
+        following = after(launch, failure, launch.attempt + 1)
+        await self._launches.settle(Claim(entry, launch), self._holder, following)
 
     async def _young(self, entry: EntryId, fields: Fields) -> tuple[EntryId, Fields] | None:
         """A launch that was held for a while unknown, if its lease is still ours; then it is as young as a new one."""

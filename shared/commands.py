@@ -66,6 +66,15 @@ class Inbox:
         """Listen to a session no longer; what is undone stays for its next holder."""
         self._forget(contract.commands_key(session_id))
 
+    async def hand_over(self, session_id: str) -> None:
+        """The same, and a read that is under way takes no more of its commands: the next holder would never see them.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        self.close(session_id)
+        await self._reader.call_back()
+
     async def read(self) -> list[tuple[str, str, AnyCommand]]:
         """Wait for commands: session, entry, command. Gives an empty list now and then.
 

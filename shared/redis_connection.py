@@ -38,7 +38,7 @@ is away, so it is much longer than the server has to answer."""
 
 NOT_NOW = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
 """Answers of a server that may do the same thing later; these have no class of their own:"""
-NOT_NOW_TEXTS = ("MISCONF", "NOREPLICAS", "UNBLOCKED force unblock")
+NOT_NOW_TEXTS = ("MISCONF", "NOREPLICAS", "UNBLOCKED force unblock", "BUSY Redis")
 
 Redis = redis.Redis
 

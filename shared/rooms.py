@@ -4,7 +4,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 MAX_LENGTH = 2048
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -83,7 +83,8 @@ def _host(host: str) -> str:
 
 
 def _path(path: str) -> str:
-    """Without empty steps, and with `%7e` and `~` spelt alike."""
+    """Without empty steps, and with `%7e` and `~`, `ä` and `%C3%A4` spelt alike."""
+    path = quote(path, safe="/%:@!$&'()*+,;=~")
     steps = [step for step in _ESCAPE.sub(_unescaped, path).split("/") if step not in {"", "."}]
     if ".." in steps:
         raise BadRoom("must not contain steps upwards")

@@ -17,7 +17,7 @@ from shared.redis_connection import Redis
 from tests import leaks, machine
 from tests.processes import Children, Fleet, running_fleet
 from tests.redis_server import EMBEDDED, RedisServer
-from up import adopt_orphans, living_children
+from up.children import adopt_orphans, living_children
 
 _CHILDREN = pytest.StashKey[Children]()
 _TOLD = "told under: "

@@ -6,7 +6,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from up import living_children
+from up.children import living_children
 
 GONE_WITHIN_S = 3.0
 """For processes that were told to end, and are about to."""

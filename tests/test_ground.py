@@ -12,7 +12,7 @@ from tests import leaks, machine
 from tests.conftest import StartFleet
 from tests.launching import SCRIPTED
 from tests.processes import Children
-from up import living_children
+from up.children import living_children
 
 
 async def test_a_fleet_serves_a_session_from_join_to_leave(fleet_of: StartFleet, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from shared.contract import EVENTS
 from shared.redis_connection import Redis
 from tests.processes import START_S, Child, Children, children_called, free_port, until_gone
 from tests.waiting import until
-from up import KILL_AFTER_S
+from up.__main__ import KILL_AFTER_S
 
 BOTS = {
     "returns": "async def bot(runner_args):\n    pass\n",
@@ -30,14 +30,29 @@ async def bot(runner_args):
         record.write(f"{os.getpid()}\\n")
     await asyncio.Event().wait()
 """,
-    "does not import": "raise RuntimeError('half edited')\n",
+    "imports slowly": """
+import pathlib, time
+
+print("a slow import begins", flush=True)
+while not pathlib.Path(__file__).with_name("go_on").exists():
+    time.sleep(0.01)
+
+async def bot(runner_args):
+    pass
+""",
+    "prints": """
+import sys
+
+async def bot(runner_args):
+    sys.stdout.write("y" * 40_000_000)
+""",
 }
 ON_A_TERMINAL = """
 import fcntl, os, sys, termios
 os.dup2(int(sys.argv[1]), 0)
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.close(int(sys.argv[1]))
-os.execv(sys.executable, [sys.executable, "up.py"])
+os.execv(sys.executable, [sys.executable, "-m", "up"])
 """
 
 
@@ -53,7 +68,7 @@ def start(
     path = write_bot(tmp_path, bot)
     own = {"REDIS_URL": "", "GATEWAY_PORT": str(port), "RUNNER_SLOTS": "1", "BOT": str(path), **env}
     if terminal is None:
-        return children.start("up", [sys.executable, "up.py"], (), **own)
+        return children.start("up", [sys.executable, "-m", "up"], (), **own)
     return children.start("up", [sys.executable, "-c", ON_A_TERMINAL, str(terminal)], (terminal,), **own)
 
 
@@ -140,6 +155,24 @@ async def test_a_part_that_dies_is_named_and_stops_everything(children: Children
     assert f"The {name} was killed by SIGKILL. Its last lines:" in up.output()
 
 
+async def test_a_bot_that_cannot_be_imported_is_named_and_stops_everything(children: Children, tmp_path: Path) -> None:
+    up = start(children, tmp_path, free_port(), BOT=str(tmp_path / "missing.py"))
+    assert await up.wait(within_s=START_S) == 1
+    assert f"The bot cannot be imported: {tmp_path / 'missing.py'} is not there" in up.output()
+    assert "The fleet is ready" not in up.output()
+
+
+async def test_a_bot_that_prints_without_end_does_not_stop_the_runner(children: Children, tmp_path: Path) -> None:
+    """A line longer than the reader would take ended the reading, and the full pipe froze the supervisor."""
+    port = free_port()
+    up = start(children, tmp_path, port, bot="prints")
+    await up.said("The fleet is ready", within_s=START_S)
+    for _ in range(2):
+        await join(port, "ended")
+    up.signal(signal.SIGINT)
+    assert await up.wait() == 0
+
+
 async def test_a_bad_setting_of_a_part_is_shown_with_its_name(children: Children, tmp_path: Path) -> None:
     up = start(children, tmp_path, free_port(), COLD_MAX="many")
     assert await up.wait(within_s=START_S) == 1
@@ -201,19 +234,19 @@ async def test_a_restart_leaves_live_sessions_where_they_are_and_gives_new_ones_
 
 
 @pytest.mark.timeout(300)
-async def test_a_restart_waits_for_a_bot_that_imports_and_one_that_is_asked_for_meanwhile_follows(
+async def test_the_old_runner_serves_until_the_new_one_is_warm_and_a_restart_asked_for_meanwhile_follows(
     children: Children, tmp_path: Path
 ) -> None:
     port = free_port()
     up = start(children, tmp_path, port)
     await up.said("The fleet is ready", within_s=START_S)
-    write_bot(tmp_path, "does not import")
+    write_bot(tmp_path, "imports slowly")
     up.signal(signal.SIGHUP)
-    await up.said("half edited", within_s=START_S)
-    await join(port, "ended")  # in the old runner
+    await up.said("runner 2   | a slow import begins", within_s=START_S)
+    await join(port, "ended")
     up.signal(signal.SIGHUP)
     await up.said("Restart: another one follows this one.")
-    write_bot(tmp_path, "returns")
+    (tmp_path / "go_on").touch()
     await up.said("gateway 3 is ready, and the restart complete", within_s=4 * START_S)
     await join(port, "ended")
     up.signal(signal.SIGINT)
@@ -228,9 +261,9 @@ async def test_ctrl_c_in_the_middle_of_a_restart_stops_old_and_new_within_second
     up = start(children, tmp_path, port, bot="stays")
     await up.said("The fleet is ready", within_s=START_S)
     await join(port, "running")
-    write_bot(tmp_path, "does not import")
+    write_bot(tmp_path, "imports slowly")
     up.signal(signal.SIGHUP)
-    await up.said("half edited", within_s=START_S)
+    await up.said("runner 2   | a slow import begins", within_s=START_S)
     up.signal(signal.SIGINT)
     asked_at = time.monotonic()
     assert await up.wait() == 0
@@ -242,9 +275,9 @@ async def test_a_part_that_dies_in_the_middle_of_a_restart_stops_everything(chil
     up = start(children, tmp_path, free_port())
     await up.said("The fleet is ready", within_s=START_S)
     old = part(up, "runner")
-    write_bot(tmp_path, "does not import")
+    write_bot(tmp_path, "imports slowly")
     up.signal(signal.SIGHUP)
-    await up.said("half edited", within_s=START_S)
+    await up.said("runner 2   | a slow import begins", within_s=START_S)
     os.kill(old, signal.SIGKILL)
     assert await up.wait() == 1
     assert "The runner was killed by SIGKILL. Its last lines:" in up.output()

@@ -12,7 +12,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIHeader, OpenAPIType, Operation, Schema
 
 from services.gateway.auth import ALL, OPEN, refusals
-from services.gateway.errors import HttpError, NotJson, TooLarge, body_of
+from services.gateway.errors import ErrorBody, HttpError, NotJson, TooLarge, body_of
 
 SESSION_ID = "6f1c1f0e-55a5-4c0a-9a35-0b8a5e1fd3a1"
 """The session of all examples."""
@@ -45,7 +45,7 @@ def documented(
     carried = {status: set(headers) for status in answers}
     for status in sorted({error.status for error in errors}):
         same = [error for error in errors if error.status == status]
-        specs[status] = _spec(type(body_of(same[0])), [body_of(error) for error in same])
+        specs[status] = _spec(ErrorBody, [body_of(error) for error in same])
         carried[status] = {name for error in same for name in error.headers}
     return {"opt": access, "responses": specs, "operation_class": partial(_operation, access, carried)}
 

@@ -19,7 +19,7 @@ HttpError              a sentence for the caller, with status and code
 
 import traceback
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import structlog
@@ -234,14 +234,12 @@ def _invalid(request: Request[Any, Any, Any], error: ValidationException) -> Res
     return _answer(400, "INVALID_BODY", text if at_root else f"{field.replace('[...]', '')}: {text}")
 
 
-def _choices(request: Request[Any, Any, Any], field: str) -> tuple[str, ...]:
+def _choices(request: Request[Any, Any, Any], name: str) -> tuple[str, ...]:
     """The values that a field of the request's body may have; none where they are not a closed list."""
-    body = msgspec.inspect.type_info(request.route_handler.parsed_fn_signature.parameters["data"].annotation)
-    for known in body.fields if isinstance(body, msgspec.inspect.StructType) else ():
-        kind = known.type.type if isinstance(known.type, msgspec.inspect.Metadata) else known.type
-        if known.encode_name == field and isinstance(kind, msgspec.inspect.LiteralType):
-            return tuple(str(value) for value in kind.values)
-    return ()
+    body = request.route_handler.parsed_fn_signature.parameters["data"].annotation
+    fields = {field.encode_name: field.name for field in msgspec.structs.fields(body)}
+    kind = get_type_hints(body).get(fields.get(name, ""))
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def _foreign(request: Request[Any, Any, Any], error: HTTPException) -> Response[ErrorBody]:

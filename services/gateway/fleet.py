@@ -31,6 +31,8 @@ class RunnerView(msgspec.Struct, frozen=True, kw_only=True):
     start: Start
     state: str
     version: str
+    error: str
+    """Why no bot can run there; empty when one can."""
 
 
 class FleetView(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +74,7 @@ _EXAMPLE = FleetView(
             start="warm",
             state="ready",
             version="0.1.0",
+            error="",
         )
     ],
 )
@@ -121,4 +124,5 @@ def _view(runner: Presence) -> RunnerView:
         start=runner.start,
         state=runner.state,
         version=runner.version,
+        error=runner.error,
     )

@@ -17,6 +17,7 @@ from services.gateway.parts import NO_ROOM, NO_SESSION, ONE_OF_BOTH, Injected, P
 from services.gateway.sessions import Session
 from shared.contract import Ended, Leave, Reason, Status
 from shared.errors import BadEntry
+from shared.launches import EntryId
 
 _log = structlog.get_logger()
 
@@ -82,10 +83,12 @@ async def withdraw(parts: Parts, session: Session) -> bool:
     """Take the session's launch out of the queue. False, and nothing done: a runner has it.
 
     Raises:
-        NotFound: the session is over.
+        NotFound: the session is over, or its launch is lost.
         Unavailable: Redis does not answer.
     """
-    while True:
+    seen: EntryId | None = None
+    while session.launch != seen:
+        seen = session.launch
         try:
             launch = await parts.launches.read(session.launch)
         except BadEntry:
@@ -99,3 +102,4 @@ async def withdraw(parts: Parts, session: Session) -> bool:
                 return outcome == "finished"
         # The attempt is over: either the session is as well, or another launch has taken its place.
         session = await parts.session(session.session_id)
+    raise NotFound("The session has no launch any more: nobody can serve it, and nothing is left to end.")

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from services.operator.launcher import Ending, LaunchError
-from shared.lifecycle import Shutdown
+from shared.lifecycle import Shutdown, signal_name
 from shared.settings import inherited
 
 HAND_BACK_S = 15.0
@@ -117,5 +117,5 @@ class Processes:
 def ending(exit_code: int) -> Ending:
     """What an exit code says: zero is a runner that has served its launch, or found none."""
     if exit_code < 0:
-        return Ending(f"the cold runner was killed by {signal.Signals(-exit_code).name}")
+        return Ending(f"the cold runner was killed by {signal_name(-exit_code)}")
     return Ending(f"the cold runner exited with code {exit_code}" if exit_code else "")

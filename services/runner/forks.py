@@ -15,6 +15,7 @@ import structlog
 
 from services.runner.pipe import READY_WITHIN_S, Forked, Moulded, Pipe, Ready, ToSupervisor, open_pipe
 from shared import settings
+from shared.lifecycle import signal_name
 
 log = structlog.get_logger()
 
@@ -231,14 +232,6 @@ class Strays:
 def _children() -> set[int]:
     listings = Path("/proc/self/task").glob("*/children")
     return {int(pid) for listing in listings for pid in listing.read_text().split()}
-
-
-def signal_name(number: int) -> str:
-    """A signal's name; real-time signals have none."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def environment() -> dict[str, str]:

@@ -257,7 +257,7 @@ class LiveSession:
     async def _write_settlement(self, following: Launch | Ended | Failed) -> None:
         self._settled = True
         # Before the next attempt can be claimed, perhaps by this very runner.
-        self._runner.inbox.close(self._launch.session_id)
+        await self._runner.inbox.hand_over(self._launch.session_id)
         if not await self._runner.launches.settle(self.claim, self._runner.name, following):
             self._log.warning("lease_lost", while_settling=True)
 

@@ -26,6 +26,7 @@ class Slots:
         self._idle: deque[SessionProcess] = deque()
         self._warm_or_closed = asyncio.Event()
         self._closed = False
+        self._emptied = False
 
     @property
     def error(self) -> str:
@@ -70,13 +71,19 @@ class Slots:
         self._note()
         return process
 
+    def empty(self) -> None:
+        """Send the idle processes away, and fill no slot again."""
+        self._emptied = True
+        for process in self._idle:
+            process.kill()
+
     def close(self) -> None:
         """Let nobody wait for a warm process any more."""
         self._closed = True
         self._warm_or_closed.set()
 
     async def _keep(self) -> None:
-        while True:
+        while not self._emptied:
             try:
                 process = await self._zygote.fork()
             except (ForkFailed, OSError) as error:

@@ -40,6 +40,7 @@ RENEW_AGAIN_S = 0.5
 COLD_WAIT_S = 1.0
 """How long a runner that was started for one launch waits for one to be there."""
 AFTER_FAULT_S = 1.0
+COMPLAIN_EVERY_S = 30.0
 HAND_BACK_WITHIN_S = 5.0
 """How long, beyond the stop grace, handing sessions back may take; then their leases are left to go stale."""
 
@@ -59,6 +60,7 @@ class Supervisor:
         self._state: Literal["ready", "draining", "gone"] = "ready"
         self._strays = Strays()
         self._redis_answers = False
+        self._complain_at = 0.0
 
     @property
     def ready(self) -> bool:
@@ -83,6 +85,8 @@ class Supervisor:
             asked = asyncio.create_task(shutdown.asked.wait())
             await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
             asked.cancel()
+            if working.done() and not working.cancelled() and (error := working.exception()):
+                log.error("claiming_ended", exc_info=error)
             await self._drain(shutdown, working)
 
     @asynccontextmanager
@@ -194,6 +198,7 @@ class Supervisor:
 
     async def _all_ended(self, working: asyncio.Task[None]) -> None:
         await asyncio.wait({working})
+        self._slots.empty()
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -252,7 +257,7 @@ class Supervisor:
             state="starting" if self._state == "ready" and not warm else self._state,
             slots=self._slots.count,
             busy=len(self._sessions),
-            free=self._slots.free,
+            free=self._slots.free if self._state == "ready" else 0,
             error=self._slots.error,
             running=sum(session.running for session in self._sessions.values()),
         )
@@ -263,7 +268,8 @@ class Supervisor:
             try:
                 answer = await call()
             except Unavailable as error:
-                if self._redis_answers:
+                if self._redis_answers and time.monotonic() >= self._complain_at:
+                    self._complain_at = time.monotonic() + COMPLAIN_EVERY_S
                     log.warning("redis_away", error=str(error))
                 self._redis_answers = False
                 if self._state != "ready":

@@ -13,12 +13,13 @@ local lease = redis.call('XPENDING', launch, group, entry, entry, 1)[1]
 if (lease and lease[2] or '') ~= holder then return 'held' end
 if lease and lease[3] < tonumber(age_ms) then return 'held' end
 
+-- What might be refused comes first: a script that fails half-way has then lost nothing.
+local id = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event_json)
+redis.call('XADD', session, id, 'json', event_json)
+redis.call('EXPIRE', session, kept_s)
+if letter ~= '' then redis.call('XADD', dead, 'MAXLEN', '~', dead_kept, '*', 'json', letter) end
 redis.call('XACK', launch, group, entry)
 redis.call('XDEL', launch, entry)
 if redis.call('GET', room) == session_id then redis.call('DEL', room) end
 redis.call('DEL', commands)
-if letter ~= '' then redis.call('XADD', dead, 'MAXLEN', '~', dead_kept, '*', 'json', letter) end
-local id = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event_json)
-redis.call('XADD', session, id, 'json', event_json)
-redis.call('EXPIRE', session, kept_s)
 return 'finished'

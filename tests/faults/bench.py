@@ -22,7 +22,7 @@ from tests.faults.matrix import LEASE_S, LONG_S, SHORT_S, Fault, Phase, Row, Tar
 from tests.processes import Child, Children, children_called, free_port
 from tests.redis_server import RedisServer
 from tests.waiting import until
-from up import living_children
+from up.children import living_children
 
 WITNESSED = Path(__file__).parent.parent / "bots" / "witnessed.py"
 RESTARTED_AFTER_S = 0.3

@@ -5,11 +5,13 @@ import fcntl
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from services.runner.process_names import SESSION_PROCESS
 from shared import events
+from shared.commands import Inbox
 from shared.contract import Ended, Leave, Leaving, Queued, Reason, Running
 from shared.launches import Claim, EntryId, Launches
 from shared.presence import present
@@ -269,3 +271,29 @@ async def test_a_session_whose_bot_is_done_ends_although_its_supervisor_never_he
     runner.signal(signal.SIGSTOP)
     assert (await session_event(redis, launch.session_id, Ended)).reason is reason
     runner.kill()
+
+
+async def test_a_command_is_not_taken_by_a_runner_that_has_handed_the_session_over(redis: Redis) -> None:
+    """A session that was told to leave just after its bot had been replaced on another runner never left.
+
+    The first runner's read was still waiting in Redis for the session's commands. It was given the leave, found that it
+    had no such session, and dropped it; the second runner had looked for undone commands before.
+    """
+    launch = await offer(redis)
+    first, second = Inbox(redis, "first"), Inbox(redis, "second")
+    await first.open(launch.session_id)
+    reading = asyncio.create_task(first.read())
+
+    async def waits() -> bool:
+        clients: list[dict[str, str]] = await cast("Any", redis.client_list())
+        return any(client["cmd"] == "xreadgroup" and "b" in client["flags"] for client in clients)
+
+    await until(waits)
+    await first.hand_over(launch.session_id)
+    await second.open(launch.session_id)
+    leave = Leave(command_id="1")
+    await send(redis, launch, leave)
+    assert [command for _, _, command in await second.read()] == [leave]
+    assert await reading == []
+    for inbox in (first, second):
+        await inbox.aclose()

@@ -51,7 +51,7 @@ async def running_gateway(url: str, **settings: Any) -> AsyncIterator[Gateway]:
         parts = assemble(made, redis, readers_redis)
         app = create_app(parts)
         transport = httpx.ASGITransport(cast("Any", app))
-        async with _living(app), httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+        async with _living(app), httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             yield Gateway(http, parts)
 
 

@@ -140,6 +140,22 @@ async def test_a_command_to_nobody_is_not_found(gateway: Gateway, runner: StandI
 
 
 @pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({}, "session_id: either this or room_url must be given, and message for type message"),
+        ({"type": "say"}, "session_id: either this or room_url must be given, and text for type say"),
+        ({"type": "leave"}, "session_id: either this or room_url must be given"),
+        ({"session_id": "a"}, "message: must be given for type message"),
+        ({"session_id": "a", "type": "dance"}, "type: must be one of say, message, leave"),
+        ({"session_id": "a", "message": "x", "mode": "later"}, "mode: must be one of queued, immediate"),
+    ],
+)
+async def test_what_is_missing_is_said_as_a_whole(gateway: Gateway, body: dict[str, Any], sentence: str) -> None:
+    answer = await gateway.http.post("/admin", json=body)
+    assert (answer.status_code, answer.json()["error"]) == (400, sentence)
+
+
+@pytest.mark.parametrize(
     ("body", "field"),
     [
         ({"message": "x"}, "session_id"),

@@ -95,6 +95,8 @@ async def test_a_redriven_letter_is_a_new_session_with_all_that_was_asked_for(
         "status": "queued",
         "reused": False,
         "queue_depth": 1,
+        "reason": None,
+        "message": "",
     }
     assert reply["session_id"] != old
     assert await dead(gateway) == []

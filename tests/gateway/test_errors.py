@@ -36,7 +36,8 @@ async def test_a_method_that_is_not_possible_says_which_are(gateway: Gateway) ->
 )
 @pytest.mark.parametrize("path", ["/join", "/start", "/admin", "/leave", "/sessions/x/api/offer"])
 async def test_a_body_that_is_no_json_object_is_invalid(gateway: Gateway, path: str, content: bytes) -> None:
-    in_the_one_shape(await gateway.http.post(path, content=content), 400, "INVALID_BODY")
+    answer = await gateway.http.post(path, content=content, headers={"Content-Type": "application/json"})
+    in_the_one_shape(answer, 400, "INVALID_BODY")
 
 
 @pytest.mark.parametrize("announced", [True, False])
@@ -46,7 +47,8 @@ async def test_a_body_above_1_mb_is_too_large(gateway: Gateway, announced: bool)
             yield b" " * 100_000
 
     content = b" " * 2_000_000 if announced else pieces()
-    in_the_one_shape(await gateway.http.post("/join", content=content), 413, "TOO_LARGE")
+    answer = await gateway.http.post("/join", content=content, headers={"Content-Type": "application/json"})
+    in_the_one_shape(answer, 413, "TOO_LARGE")
 
 
 async def test_an_unforeseen_failure_is_told_without_what_it_was_about(

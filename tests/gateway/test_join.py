@@ -2,12 +2,15 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from services.gateway.join import OriginalFields
+from services.gateway import join
+from services.gateway.join import ORIGINAL
+from services.gateway.parts import ANSWER_S
 from shared import contract
-from shared.contract import LAUNCH, Reason
+from shared.contract import LAUNCH, Leaving, Reason
 from shared.launches import decode
-from shared.redis_connection import Redis
+from shared.redis_connection import CONNECTIONS, Redis
 from shared.streams import between
 from tests.gateway.conftest import Gateway, StartGateway
 from tests.gateway.stand_in_runner import StandInRunner
@@ -27,6 +30,8 @@ async def test_a_new_session_is_answered_with_its_place_and_its_room_in_one_spel
         "status": "queued",
         "reused": False,
         "queue_depth": 1,
+        "reason": None,
+        "message": "",
     }
 
 
@@ -45,6 +50,75 @@ async def test_a_room_whose_session_is_over_gives_a_new_one(gateway: Gateway, ru
     assert (await gateway.join(room_url=ROOM, transport="daily"))["session_id"] != first["session_id"]
 
 
+@pytest.mark.parametrize("path", ["/join", "/start"])
+@pytest.mark.parametrize("told", ["event", "command"])
+async def test_a_room_whose_bot_is_about_to_leave_gives_a_new_session_once_it_has_left(
+    gateway: Gateway, runner: StandInRunner, path: str, told: str
+) -> None:
+    """Callers were given a bot that was just leaving, and then sat in an empty room."""
+    first = await gateway.join(room_url=ROOM, transport="daily")
+    claim = await runner.running()
+    if told == "event":
+        await runner.report(claim, Leaving(session_id=first["session_id"], attempt=1, reason=Reason.MAX_DURATION))
+    else:
+        assert (await gateway.http.post("/leave", json={"room_url": ROOM})).status_code == 202
+    body = {"room_url": ROOM} if path == "/join" else {"body": {"room_url": ROOM}}
+    asked = [asyncio.create_task(gateway.http.post(path, json=body)) for _ in range(3)]
+    await asyncio.wait(asked, timeout=0.2)
+    assert not any(task.done() for task in asked)
+    await runner.end(claim, Reason.LEFT)
+    answers = await asyncio.wait_for(asyncio.gather(*asked), 5)
+    ids = {answer.json().get("session_id") or answer.json()["sessionId"] for answer in answers}
+    assert ids == {(await runner.claim()).launch.session_id}
+    assert ids != {first["session_id"]}
+    if path == "/join":
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 202]
+
+
+async def test_a_bot_that_takes_too_long_to_leave_is_a_conflict_with_a_time_to_come_back(
+    gateway: Gateway, runner: StandInRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(join, "LEAVING_WAIT_S", 0.1)
+    await gateway.join(room_url=ROOM, transport="daily")
+    await runner.running()
+    await gateway.http.post("/leave", json={"room_url": ROOM})
+    answer = await gateway.http.post("/join", json={"room_url": ROOM})
+    assert (answer.status_code, answer.json()["code"]) == (409, "LEAVING")
+    assert "leave" in answer.json()["error"]
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_a_bot_that_leaves_for_the_next_attempt_is_reused_at_once(
+    gateway: Gateway, runner: StandInRunner
+) -> None:
+    first = await gateway.join(room_url=ROOM, transport="daily")
+    claim = await runner.starting()
+    await runner.report(claim, Leaving(session_id=first["session_id"], attempt=1, reason=Reason.JOIN_TIMEOUT))
+    answer = await gateway.http.post("/join", json={"room_url": ROOM})
+    assert (answer.status_code, answer.json()["session_id"]) == (200, first["session_id"])
+
+
+async def test_a_gateway_that_stops_does_not_wait_for_a_bot_to_leave(gateway: Gateway, runner: StandInRunner) -> None:
+    await gateway.join(room_url=ROOM, transport="daily")
+    await runner.running()
+    await gateway.http.post("/leave", json={"room_url": ROOM})
+    asked = asyncio.create_task(gateway.http.post("/join", json={"room_url": ROOM}))
+    await asyncio.wait({asked}, timeout=0.1)
+    gateway.parts.feed.stop_waiting()
+    assert (await asyncio.wait_for(asked, 5)).status_code == 409
+
+
+async def test_only_a_new_session_is_logged_as_accepted(gateway: Gateway) -> None:
+    with capture_logs() as logs:
+        first = await gateway.join(room_url=ROOM, transport="daily")
+        await gateway.http.post("/join", json={"room_url": ROOM})
+    lines = [(line["event"], line["log_level"], line["session_id"]) for line in logs]
+    assert lines == [
+        ("session_accepted", "info", first["session_id"]),
+        ("session_reused", "debug", first["session_id"]),
+    ]
+
+
 async def test_of_50_joins_at_once_for_one_room_one_is_new_and_49_are_reused(gateway: Gateway, redis: Redis) -> None:
     spellings = [f"https://example.daily.co/room{'/' * (i % 3)}?n={i}" for i in range(50)]
     answers = await asyncio.gather(*(gateway.http.post("/join", json={"room_url": url}) for url in spellings))
@@ -58,6 +132,18 @@ async def test_of_300_joins_at_once_for_as_many_rooms_none_is_refused(gateway: G
     answers = await asyncio.gather(*(gateway.http.post("/join", json={"transport": "none"}) for _ in range(300)))
     assert {answer.status_code for answer in answers} == {202}
     assert sorted(answer.json()["queue_depth"] for answer in answers) == list(range(1, 301))
+
+
+async def test_a_join_waits_for_a_free_connection_for_longer_than_redis_may_take_to_answer(gateway: Gateway) -> None:
+    """On a busy machine some of 300 joins were told that Redis does not answer: `No connection available`."""
+    pool: Any = gateway.parts.redis.connection_pool
+    busy = [await pool.get_connection() for _ in range(CONNECTIONS)]
+    asked = asyncio.create_task(gateway.http.post("/join", json={"transport": "none"}))
+    await asyncio.wait({asked}, timeout=1.2 * ANSWER_S)
+    assert not asked.done()
+    for connection in busy:
+        await pool.release(connection)
+    assert (await asked).status_code == 202
 
 
 @pytest.mark.parametrize("transport", ["webrtc", "none"])
@@ -112,7 +198,7 @@ async def test_the_originals_fields_need_no_body(gateway: Gateway, runner: Stand
 
 
 def test_the_original_has_18_fields_besides_room_and_token() -> None:
-    assert len(OriginalFields.__struct_fields__) == 18
+    assert len(ORIGINAL) == 18
 
 
 @pytest.mark.parametrize(
@@ -148,6 +234,11 @@ async def test_a_bad_field_is_named_in_one_sentence(gateway: Gateway, body: dict
     assert error["code"] == "INVALID_BODY"
     assert error["error"] == error["message"]
     assert error["error"].startswith(f"{field}: ")
+
+
+async def test_what_a_field_may_be_is_named(gateway: Gateway) -> None:
+    answer = await gateway.http.post("/join", json={"transport": "carrier-pigeon"})
+    assert answer.json()["error"] == "transport: must be one of daily, webrtc, none"
 
 
 @pytest.mark.parametrize(("depth", "status"), [(64, 202), (65, 400), (400, 400)])
@@ -189,7 +280,16 @@ async def test_waiting_ends_when_the_session_is_over(gateway: Gateway, runner: S
         await runner.end(claim, Reason.COMPLETED)
     else:
         await runner.fail(claim, Reason.BOT_ERROR, "no")
-    assert (await asked).json()["status"] == status
+    reply = (await asked).json()
+    why = ("completed", "") if status == "ended" else ("bot_error", "no")
+    assert (reply["status"], reply["reason"], reply["message"]) == (status, *why)
+
+
+async def test_a_lost_attempt_is_no_reason_while_the_next_one_waits(gateway: Gateway, runner: StandInRunner) -> None:
+    asked = asyncio.create_task(gateway.http.post("/join?wait=0.5", json={"transport": "none"}))
+    await runner.lose(await runner.starting(), Reason.BOT_DIED)
+    reply = (await asked).json()
+    assert (reply["status"], reply["reason"], reply["message"]) == ("queued", None, "")
 
 
 async def test_waiting_ends_when_the_time_is_up(gateway: Gateway) -> None:

@@ -43,6 +43,17 @@ async def test_the_bot_of_a_running_session_is_told_to_leave(gateway: Gateway, r
     assert (await gateway.session(joined["session_id"]))["reason"] == "left"
 
 
+async def test_a_session_whose_launch_is_lost_is_answered_and_not_looked_for_for_ever(
+    gateway: Gateway, redis: Redis
+) -> None:
+    """One DELETE of such a session kept a gateway and Redis busy without end."""
+    joined = await gateway.join()
+    await redis.xtrim(LAUNCH, maxlen=0, approximate=False)
+    answer = await gateway.http.delete(f"/sessions/{joined['session_id']}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
+    assert "no launch any more" in answer.json()["error"]
+
+
 async def test_what_is_over_or_never_was_cannot_leave(gateway: Gateway, runner: StandInRunner) -> None:
     joined = await gateway.join()
     await runner.end(await runner.running(), Reason.COMPLETED)

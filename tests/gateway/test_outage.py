@@ -1,8 +1,10 @@
 import asyncio
 import signal
 import time
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.gateway.parts import ANSWER_S
 from shared.contract import Reason
@@ -10,6 +12,7 @@ from shared.redis_connection import connect
 from tests.gateway.conftest import Gateway, running_gateway
 from tests.gateway.stand_in_runner import StandInRunner
 from tests.redis_server import RedisServer
+from tests.waiting import until
 
 REQUESTS = [("POST", "/join", {"transport": "none"}), ("POST", "/start", {}), ("GET", "/sessions", None),
             ("GET", "/sessions/x", None), ("DELETE", "/sessions/x", None), ("GET", "/fleet", None),
@@ -39,6 +42,48 @@ async def test_without_redis_every_request_is_refused_soon_and_served_again_afte
         await ready(gateway)
         assert (await gateway.session(session_id))["status"] == "queued"
         await gateway.join()
+
+
+async def test_an_outage_is_logged_once_and_its_end_once_however_many_requests_are_refused(
+    own_server: RedisServer,
+) -> None:
+    """A readiness probe each 0.1 s and a caller's retries filled the log with one line per request."""
+    async with running_gateway(own_server.url) as gateway:
+        with capture_logs() as logs:
+            for _ in range(2):
+                own_server.kill()
+                for _ in range(3):
+                    for method, path, body in REQUESTS:
+                        assert (await gateway.http.request(method, path, json=body)).status_code == 503
+                own_server.start()
+                await ready(gateway)
+                await until(lambda: back(gateway, logs))
+                logs.append({"event": "--", "log_level": "info"})
+    said = [line for line in logs if line["event"] in {"redis_away", "redis_back", "--"}]
+    assert [(line["event"], line["log_level"]) for line in said] == [
+        ("redis_away", "warning"), ("redis_back", "info"), ("--", "info"),
+    ] * 2  # fmt: skip
+    assert {"method", "path", "error"} <= said[0].keys()
+    assert said[1]["refused"] >= 3 * len(REQUESTS)
+    assert said[1]["after_s"] > 0
+    refused = [line["log_level"] for line in logs if line["event"] == "request_refused"]
+    assert len(refused) >= 6 * len(REQUESTS)
+    assert set(refused) == {"debug"}
+
+
+async def test_a_redis_that_serves_only_some_requests_is_one_outage(own_server: RedisServer) -> None:
+    async with running_gateway(own_server.url) as gateway, connect(own_server.url) as redis:
+        with capture_logs() as logs:
+            for replicas_needed, status in ((1, 503), (0, 202), (1, 503), (0, 202)):
+                await redis.config_set("min-replicas-to-write", replicas_needed)
+                assert (await gateway.http.post("/join", json={"transport": "none"})).status_code == status
+    assert [line["event"] for line in logs if line["event"].startswith("redis_")] == ["redis_away"]
+
+
+async def back(gateway: Gateway, logs: list[Any]) -> bool:
+    await gateway.http.get("/healthz")
+    await gateway.http.get("/readyz")
+    return bool(logs[-1]["event"] == "redis_back")
 
 
 @pytest.mark.parametrize(("path", "limit_s"), [("/readyz", 1.5), ("/fleet", 4 * ANSWER_S)])

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from services.gateway.client_page import PACKAGE, page_directory
+from services.gateway.join import ORIGINAL
 from tests.gateway.conftest import Gateway
 
 
@@ -58,6 +59,99 @@ async def test_every_body_is_documented_with_an_example_and_every_error_in_our_s
                 content = response["content"]["application/json"]
                 assert content["schema"]["$ref"].endswith("ErrorBody"), (path, status)
                 assert content["examples"], (path, status)
+
+
+Document = dict[str, Any]
+
+
+@pytest.fixture
+async def document(gateway: Gateway) -> Document:
+    found: Document = (await gateway.http.get("/schema")).json()
+    return found
+
+
+def operations(document: Document) -> dict[str, Document]:
+    return {
+        f"{method} {path}": operation for path, item in document["paths"].items() for method, operation in item.items()
+    }
+
+
+def examples(response: Document) -> list[Any]:
+    return [example["value"] for example in response["content"]["application/json"]["examples"].values()]
+
+
+def test_every_success_has_an_example_with_all_that_its_answer_always_has(document: Document) -> None:
+    for name, operation in operations(document).items():
+        good = {status: response for status, response in operation["responses"].items() if int(status) < 300}
+        assert good, name
+        for status, response in good.items():
+            if status != "204":
+                schema = response["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                for example in examples(response):
+                    assert set(document["components"]["schemas"][schema]["required"]) <= example.keys(), name
+
+
+@pytest.mark.parametrize(
+    ("route", "statuses"),
+    [
+        ("post /join", {"200", "202", "400", "401", "409", "413", "415", "429", "503"}),
+        ("post /admin", {"200", "202", "400", "401", "403", "404", "413", "415", "503"}),
+        ("get /sessions/{session_id}", {"200", "401", "403", "404", "503"}),
+        ("delete /dead/{letter_id}", {"204", "401", "403", "404", "503"}),
+        ("get /readyz", {"200", "503"}),
+        ("get /healthz", {"200"}),
+    ],
+)
+def test_a_route_documents_the_statuses_that_it_answers_with(
+    document: Document, route: str, statuses: set[str]
+) -> None:
+    assert set(operations(document)[route]["responses"]) == statuses
+
+
+def test_keys_are_documented_exactly_where_they_are_needed(document: Document) -> None:
+    free = {name for name, operation in operations(document).items() if operation.get("security") == []}
+    assert free == {"get /healthz", "get /readyz", "get /status"}
+    assert free == {name for name, operation in operations(document).items() if "401" not in operation["responses"]}
+
+
+def test_headers_are_documented(document: Document) -> None:
+    for name, operation in operations(document).items():
+        for status, response in operation["responses"].items():
+            headers = set(response.get("headers", {}))
+            if status in {"429", "503"} or (status == "409" and name in {"post /join", "post /start"}):
+                assert headers == {"Retry-After"}, (name, status)
+            elif status == "401":
+                assert headers == {"WWW-Authenticate"}
+            elif status in {"200", "202"} and name in {"post /join", "post /dead/{letter_id}/redrive"}:
+                assert headers == {"Location"}, (name, status)
+
+
+def test_an_example_of_an_error_fits_its_route(document: Document) -> None:
+    routes = operations(document)
+    assert examples(routes["post /dead/{letter_id}/redrive"]["responses"]["404"])[0]["error"] == (
+        "There is no such dead letter."
+    )
+    rooms = [name for name, operation in routes.items() if "room_url: must be given" in str(operation["responses"])]
+    assert rooms == ["post /join", "post /start", "post /v1/public/{agent}/start"]
+
+
+def test_an_operation_has_a_sentence_as_summary_and_a_name_of_its_own(document: Document) -> None:
+    routes = operations(document)
+    assert routes["post /join"]["summary"] == "Put a bot into a room"
+    assert routes["post /join"]["operationId"] == "join"
+    for name, operation in routes.items():
+        assert " " in operation["summary"], name
+        assert operation["description"].startswith(operation["summary"]), name
+    assert len({operation["summary"] for operation in routes.values()}) == len(routes)
+
+
+def test_a_joins_own_fields_come_first_and_each_of_the_originals_says_where_it_goes(document: Document) -> None:
+    fields = document["components"]["schemas"]["JoinRequest"]["properties"]
+    assert list(fields)[:4] == ["room_url", "token", "body", "transport"]
+    assert [name for name in fields if name in {field.encode_name for field in ORIGINAL}] == list(fields)[7:]
+    assert {fields[name]["description"] for name in list(fields)[7:]} == {
+        "Passed to the bot inside `body` under this name."
+    }
 
 
 async def test_the_documentation_is_served_as_yaml_and_loads_nothing_from_elsewhere(gateway: Gateway) -> None:

@@ -141,7 +141,9 @@ async def test_tokens_and_keys_are_not_in_the_log_at_its_most_talkative(children
         body = {"room_url": "https://example.daily.co/r?t=SECRET-2", "token": "SECRET-3", "body": "SECRET-4"}
         for bad in ({}, {"labels": 1}, {"SECRET_5": 1}):
             await http.post("/join", json={**body, **bad}, headers=headers)
-        await http.post("/join", content=b'{"token": "SECRET-6', headers=headers)
+        await http.post(
+            "/join", content=b'{"token": "SECRET-6', headers={**headers, "Content-Type": "application/json"}
+        )
         await http.get("/fleet", headers={"X-Bot-Secret": "SECRET-7"})
     child.terminate()
     await child.wait()

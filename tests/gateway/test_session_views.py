@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from shared.contract import Reason
+from shared.contract import Leaving, Reason
 from tests.gateway.conftest import Gateway
 from tests.gateway.stand_in_runner import StandInRunner
 
@@ -19,6 +19,7 @@ async def test_a_session_is_shown_with_its_way_from_queue_to_end(gateway: Gatewa
         "room_url": joined["room_url"],
         "transport": "none",
         "status": "ended",
+        "leaving": False,
         "reason": "completed",
         "message": "",
         "attempt": 1,
@@ -41,6 +42,19 @@ async def test_a_lost_attempt_shows_its_reason_until_the_next_one_starts(
     await runner.running()
     session = await gateway.session(session_id)
     assert (session["status"], session["attempt"], session["reason"]) == ("running", 2, None)
+
+
+async def test_a_session_whose_bot_was_told_to_leave_says_so_until_it_has_left(
+    gateway: Gateway, runner: StandInRunner
+) -> None:
+    session_id = (await gateway.join())["session_id"]
+    claim = await runner.running()
+    assert not (await gateway.session(session_id))["leaving"]
+    await runner.report(claim, Leaving(session_id=session_id, attempt=1, reason=Reason.LEFT))
+    [listed] = (await gateway.http.get("/sessions")).json()["sessions"]
+    assert (listed["status"], listed["leaving"]) == ("running", True)
+    await runner.end(claim, Reason.LEFT)
+    assert not (await gateway.session(session_id))["leaving"]
 
 
 async def test_only_live_sessions_are_listed_oldest_first(gateway: Gateway, runner: StandInRunner) -> None:

@@ -40,6 +40,7 @@ COLD = ColdStart(session_id="s", attempt=1, launcher="process")
 STARTING = Starting(session_id="s", attempt=1, runner="r1", start="warm")
 RUNNING = Running(session_id="s", attempt=1)
 LEAVING = Leaving(session_id="s", attempt=1, reason=Reason.LEFT)
+NOT_IN_ROOM = Leaving(session_id="s", attempt=1, reason=Reason.JOIN_TIMEOUT)
 ENDED = Ended(session_id="s", attempt=1, reason=Reason.LEFT)
 FAILED = Failed(session_id="s", attempt=1, reason=Reason.BOT_ERROR, message="ValueError: no")
 
@@ -60,11 +61,22 @@ def folded(*events: AnyEvent) -> Session:
         ((FIRST, NO_IMAGE, STARTING), {"status": Status.STARTING, "message": ""}),
         ((FIRST, STARTING, NO_IMAGE), {"status": Status.STARTING, "message": ""}),
         ((FIRST, STARTING, RUNNING), {"status": Status.RUNNING, "ended_at": None}),
-        ((FIRST, STARTING, RUNNING, LEAVING), {"status": Status.RUNNING, "reason": None}),
+        ((FIRST, STARTING, RUNNING), {"leaving": False}),
+        ((FIRST, STARTING, RUNNING, LEAVING), {"status": Status.RUNNING, "reason": None, "leaving": True}),
+        ((FIRST, STARTING, NOT_IN_ROOM), {"status": Status.STARTING, "leaving": False}),
+        ((FIRST, STARTING, LEAVING, SECOND), {"status": Status.QUEUED, "leaving": False}),
+        ((FIRST, STARTING, SECOND, LEAVING), {"status": Status.QUEUED, "leaving": False}),
+        ((FIRST, STARTING, RUNNING, LEAVING, FAILED), {"status": Status.FAILED, "leaving": False}),
         ((FIRST, ENDED), {"status": Status.ENDED, "reason": Reason.LEFT, "runner": None}),
         (
             (FIRST, STARTING, RUNNING, LEAVING, ENDED),
-            {"status": Status.ENDED, "reason": Reason.LEFT, "runner": "r1", "ended_at": "1970-01-01T00:00:05.000Z"},
+            {
+                "status": Status.ENDED,
+                "leaving": False,
+                "reason": Reason.LEFT,
+                "runner": "r1",
+                "ended_at": "1970-01-01T00:00:05.000Z",
+            },
         ),
         (
             (FIRST, STARTING, FAILED),
@@ -94,6 +106,12 @@ def test_a_session_is_the_fold_of_its_events(events: tuple[AnyEvent, ...], expec
     session = folded(*events)
     assert {name: getattr(session, name) for name in expected} == expected
     assert (session.session_id, session.transport, session.labels) == ("s", "daily", {"team": "a"})
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_a_bot_is_leaving_for_good_when_its_session_ends_with_that(reason: Reason) -> None:
+    leaving = Leaving(session_id="s", attempt=1, reason=reason)
+    assert folded(FIRST, STARTING, leaving).leaving is (reason in {Reason.LEFT, Reason.MAX_DURATION, Reason.NO_CLIENT})
 
 
 @pytest.mark.parametrize("history", [[], [("1-0", RUNNING)]])

