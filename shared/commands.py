@@ -48,7 +48,7 @@ class Inbox:
         self._certain = True
 
     async def open(self, session_id: str) -> list[tuple[str, AnyCommand]]:
-        """Listen to a session, and give what its earlier holders left undone.
+        """Listen to a session, and give what waits already: what earlier holders left undone, and what nobody has seen.
 
         Raises:
             Unavailable: Redis does not answer.
@@ -57,10 +57,11 @@ class Inbox:
         await ensure_group(self._redis, stream, COMMANDS)
         with translated():
             taken: Any = await self._redis.xautoclaim(stream, COMMANDS, self._holder, min_idle_time=0, start_id="0")
+        unseen = await read_group(self._redis, COMMANDS, self._holder, {stream: ">"})
         self._sessions[stream] = session_id
         self._opened.set()
         await self._reader.call_back()
-        return [(entry, command) for _, entry, command in self._decode([(stream, taken[1])])]
+        return [(entry, command) for _, entry, command in self._decode([(stream, taken[1]), *unseen])]
 
     def close(self, session_id: str) -> None:
         """Listen to a session no longer; what is undone stays for its next holder."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from shared import contract
-from shared.contract import EVENTS, EVENTS_KEPT, AnyEvent
-from shared.entries import Decoder, encode
+from shared.contract import EVENTS, EVENTS_KEPT, AnyEvent, Running
+from shared.entries import Decoder, encode, milliseconds
 from shared.errors import BadEntry
 from shared.redis_connection import Redis, translated
 from shared.script import Script
@@ -43,6 +43,12 @@ async def histories(redis: Redis, session_ids: Iterable[str]) -> list[History]:
             pipe.xrange(contract.session_key(session_id))
         with translated():
             return [decode(entries) for entries in await pipe.execute()]
+
+
+def ran_s(history: History) -> float:
+    """How long ago, at the time of its last event, a session was in its room for the first time; 0 if it never was."""
+    first = next((entry for entry, event in history if isinstance(event, Running)), None)
+    return (milliseconds(history[-1][0]) - milliseconds(first)) / 1000 if first else 0.0
 
 
 class News:

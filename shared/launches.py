@@ -30,6 +30,7 @@ from shared.contract import (
 )
 from shared.entries import Decoder, encode, milliseconds
 from shared.errors import BadEntry
+from shared.events import History, history
 from shared.redis_connection import Redis, translated
 from shared.script import Script
 from shared.streams import Fields, between, ensure_group, read_group
@@ -273,6 +274,10 @@ class Launches:
             if found := await between(self._redis, stream, entry, entry):
                 return decode(found[0][1])
         return None
+
+    async def history(self, session_id: str) -> History:
+        """A session's events so far."""
+        return await history(self._redis, session_id)
 
     async def find(self, room_url: str) -> str | None:
         """The id of the live session of a room, or None when it has none."""

@@ -36,6 +36,7 @@ from shared.contract import (
     Starting,
 )
 from shared.errors import Unavailable
+from shared.events import ran_s
 from shared.launches import Claim, Launches
 from shared.redis_connection import backoff_s
 
@@ -77,6 +78,8 @@ class LiveSession:
         self._log = log.bind(session_id=claim.launch.session_id, attempt=claim.launch.attempt)
         self._over: Over | None = None
         self._began = time.monotonic()
+        self._ran_s = 0.0
+        """How long earlier attempts kept the session running, pauses between them included."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._writes: asyncio.Queue[Callable[[], Awaitable[object]] | None] = asyncio.Queue()
 
@@ -87,16 +90,10 @@ class LiveSession:
         try:
             self._report(Starting(**self._whose(), runner=self._runner.name, start=self._runner.start))
             self._writes.put_nowait(self._listen_for_commands)
-            self._process.pipe.send(
-                Begin(
-                    entry=self.claim.entry,
-                    holder=self._runner.name,
-                    launch=self._launch,
-                    renewed_at=self._renewed_at,
-                )
-            )
             self._set_timer("fence", self._renewed_at + self._settings.fence_s, self._fence)
-            self._set_timer("join", self._began + self._settings.join_timeout_s, self._not_in_room)
+            if self._launch.attempt > 1:
+                await self._catch_up()
+            self._begin()
             await self._follow()
             over = await self._settle()
             self._writes.put_nowait(None)
@@ -109,6 +106,35 @@ class LiveSession:
             await self._process.exited.wait()
             if not self._settled:
                 self._runner.inbox.close(self._launch.session_id)
+
+    async def _catch_up(self) -> None:
+        """Learn what earlier attempts left: how long the session has run, and commands, a leave perhaps among them."""
+        caught_up = asyncio.Event()
+
+        async def look_back() -> None:
+            self._ran_s = ran_s(await self._runner.launches.history(self._launch.session_id))
+            caught_up.set()
+
+        self._writes.put_nowait(look_back)
+        exited = asyncio.create_task(self._process.exited.wait())
+        looked = asyncio.create_task(caught_up.wait())
+        await asyncio.wait({exited, looked}, return_when=asyncio.FIRST_COMPLETED)
+        exited.cancel()
+        looked.cancel()
+
+    def _begin(self) -> None:
+        """Call the bot, unless the session has been told to end meanwhile: then its process is on its way out."""
+        if self._ordered:
+            return
+        self._set_timer("join", time.monotonic() + self._settings.join_timeout_s, self._not_in_room)
+        self._process.pipe.send(
+            Begin(
+                entry=self.claim.entry,
+                holder=self._runner.name,
+                launch=self._launch,
+                renewed_at=self._renewed_at,
+            )
+        )
 
     def order(self, reason: Reason) -> None:
         """Have the bot leave its room for this reason; only the first order counts, and none after its own end."""
@@ -183,15 +209,15 @@ class LiveSession:
         now = time.monotonic()
         self.running = True
         self._stop_timers("join")
-        self._end_in(self._launch.max_duration_s, now)
+        self._end_in(max(self._launch.max_duration_s - self._ran_s, 0.0), now)
         self._report(Running(**self._whose()))
         self._log.info("bot_in_room", after_s=round(now - self._began, 3))
 
-    def _end_in(self, longest_s: float, now: float) -> None:
-        warning_s = min(self._settings.end_warning_s, longest_s / 2)
+    def _end_in(self, left_s: float, now: float) -> None:
+        warning_s = min(self._settings.end_warning_s, left_s / 2)
         warn = partial(self._process.pipe.send, EndsSoon(left_s=warning_s))
-        self._set_timer("warn", now + longest_s - warning_s, warn)
-        self._set_timer("end", now + longest_s, partial(self.order, Reason.MAX_DURATION))
+        self._set_timer("warn", now + left_s - warning_s, warn)
+        self._set_timer("end", now + left_s, partial(self.order, Reason.MAX_DURATION))
 
     def _not_in_room(self) -> None:
         self.order(Reason.NO_CLIENT if self._waits_for_client else Reason.JOIN_TIMEOUT)

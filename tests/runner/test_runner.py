@@ -11,10 +11,12 @@ import pytest
 
 from services.runner.process_names import ZYGOTE
 from shared import events, presence
+from shared.claims import Claims
 from shared.contract import (
     LAUNCH,
     Ended,
     Failed,
+    Failure,
     Leave,
     Leaving,
     Message,
@@ -25,7 +27,7 @@ from shared.contract import (
     Starting,
     commands_key,
 )
-from shared.launches import Launches
+from shared.launches import Launches, after
 from shared.redis_connection import Redis
 from shared.streams import between
 from tests.launching import SCRIPTED, Record, offer, records, send
@@ -154,6 +156,38 @@ async def test_a_session_ends_when_its_longest_time_is_over(redis: Redis, start:
     start()
     launch = await offer(redis, body={"do": "stay"}, max_duration_s=0.5)
     assert (await one(redis, launch.session_id, Ended)).reason is Reason.MAX_DURATION
+
+
+async def test_the_longest_time_counts_from_the_first_attempt_on(
+    redis: Redis, start: StartRunner, record: Path
+) -> None:
+    start()
+    launch = await offer(redis, body={"do": "stay"}, max_duration_s=3.0)
+    await one(redis, launch.session_id, Running)
+    os.kill(of(record, "entered")[0].pid, signal.SIGKILL)
+    await one(redis, launch.session_id, Running, attempt=2)
+    assert (await one(redis, launch.session_id, Ended, attempt=2)).reason is Reason.MAX_DURATION
+    first, second = of(record, "entered")
+    (left,) = of(record, "left")
+    assert left.at - first.at < 3.5
+    assert left.at - second.at < 3.0
+
+
+async def test_a_session_that_was_told_to_end_does_not_get_as_far_as_another_bot(
+    redis: Redis, start: StartRunner, record: Path
+) -> None:
+    """The next attempt's bot entered the room for a moment, only to be told to leave it."""
+    launch = await offer(redis, body={"do": "stay"})
+    claims = Claims(redis, "a host that dies")
+    claim = await claims.next(wait_s=1)
+    assert claim is not None
+    failure = Failure(attempt=1, reason=Reason.RUNNER_LOST)
+    await send(redis, launch, Leave(command_id="1"))
+    assert await Launches(redis).settle(claim, "a host that dies", after(launch, failure, 3))
+    await claims.aclose()
+    start()
+    assert (await one(redis, launch.session_id, Ended, attempt=2)).reason is Reason.LEFT
+    assert records(record) == []
 
 
 async def test_a_bot_hears_that_its_time_is_nearly_over(redis: Redis, start: StartRunner, record: Path) -> None:
