@@ -116,8 +116,13 @@ class Supervisor:
     async def _claim_all(self) -> None:
         while await self._slots.warm():
             asked_at = time.monotonic()
-            if claim := await self._answered(self._claims.next):
-                await self._begin(claim, asked_at)
+            try:
+                if claim := await self._answered(self._claims.next):
+                    await self._begin(claim, asked_at)
+            except Exception:
+                # One odd answer must not end the claiming of everything else.
+                log.exception("claiming_failed")
+                await asyncio.sleep(AFTER_FAULT_S)
 
     async def _serve_until_over(self, first_claim: Callable[[], Awaitable[Claim | None]]) -> None:
         next_claim = first_claim
@@ -173,7 +178,8 @@ class Supervisor:
         self._claims.done(claim)
         self._slots.changed.set()
         if not task.cancelled() and (error := task.exception()):
-            log.error("session_broke", session_id=claim.launch.session_id, exc_info=error)
+            launch = claim.launch
+            log.error("session_broke", session_id=launch.session_id, attempt=launch.attempt, exc_info=error)
 
     async def _drain(self, shutdown: Shutdown, working: asyncio.Task[None]) -> None:
         """Claim nothing more; let what runs go on to its end, to the end of the grace, or until it is insisted."""

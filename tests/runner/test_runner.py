@@ -342,6 +342,29 @@ async def test_a_webrtc_session_without_a_client_fails_and_is_not_tried_again(re
     assert (failed.reason, failed.attempt) == (Reason.NO_CLIENT, 1)
 
 
+async def test_a_runner_goes_on_when_redis_has_lost_everything(redis: Redis, start: StartRunner) -> None:
+    """The group that it waits in was gone, and with the error of its read the whole runner ended."""
+    runner = start()
+    await one(redis, (await offer(redis, body={"do": "return"})).session_id, Ended)
+    await redis.flushall()
+    launch = await offer(redis, body={"do": "return"})
+    assert (await one(redis, launch.session_id, Ended)).reason is Reason.COMPLETED
+    assert runner.exit_code is None
+
+
+async def test_a_runner_goes_on_after_its_server_was_a_replica_for_a_while(redis: Redis, start: StartRunner) -> None:
+    """Its blocked read was ended with an error of its own, which ended the runner."""
+    runner = start()
+    await one(redis, (await offer(redis, body={"do": "return"})).session_id, Ended)
+    while not any(client["cmd"] == "xreadgroup" for client in await redis.client_list()):
+        await asyncio.sleep(0.01)
+    await redis.replicaof("127.0.0.1", "1")
+    await redis.replicaof("no", "one")
+    launch = await offer(redis, body={"do": "return"})
+    assert (await one(redis, launch.session_id, Ended)).reason is Reason.COMPLETED
+    assert runner.exit_code is None
+
+
 async def test_a_zygote_that_dies_takes_no_session_along_and_is_made_anew(redis: Redis, start: StartRunner) -> None:
     runner = start()
     staying = await offer(redis, body={"do": "stay"})
