@@ -33,17 +33,20 @@ async def serve(app: Litestar, parts: Parts) -> None:
     )
     server = _Server(config)
     async with shutdown_signals() as shutdown:
-        stopping = asyncio.create_task(_stop(server, parts, shutdown))
-        try:
-            await server.serve()
-        finally:
-            stopping.cancel()
-            await asyncio.wait({stopping})
+        serving = asyncio.create_task(server.serve())
+        stopping = asyncio.create_task(_stop(server, serving, parts, shutdown))
+        await asyncio.wait({serving})
+        stopping.cancel()
+        await asyncio.wait({stopping})
+    if not serving.cancelled():
+        serving.result()
 
 
-async def _stop(server: uvicorn.Server, parts: Parts, shutdown: Shutdown) -> None:
+async def _stop(server: uvicorn.Server, serving: asyncio.Task[None], parts: Parts, shutdown: Shutdown) -> None:
     await shutdown.asked.wait()
     server.should_exit = True
     parts.feed.stop_waiting()
     await shutdown.insisted.wait()
     server.force_exit = True
+    # Since Python 3.12 a closed server waits for its clients, and uvicorn for it.
+    serving.cancel()
