@@ -41,14 +41,9 @@ class Claims:
         found = await self._find(wait_s)
         if found is None:
             return None
-        entry, fields = found
-        try:
-            claim = Claim(entry, decode(fields))
-        except BadEntry as error:
-            log.error("launch_unreadable", entry=entry, error=str(error))  # noqa: TRY400 - the trace says no more
-            await self._launches.discard(entry, self._holder, fields)
-            return None
-        self._known.add(entry)
+        claim = await self._readable(*found)
+        if claim is not None:
+            self._known.add(claim.entry)
         return claim
 
     def done(self, claim: Claim) -> None:
@@ -95,15 +90,22 @@ class Claims:
         at_once = await read_group(self._redis, CLAIMS, self._holder, {RELAUNCH: ">"}, count=1)
         return at_once or await self._reader.read(self._streams, count=1, block_s=wait_s)
 
-    async def _give_back(self, entry: EntryId, fields: Fields) -> None:
+    async def _readable(self, entry: EntryId, fields: Fields) -> Claim | None:
+        """What was given, as a claim; what nobody can read is dropped."""
         try:
-            launch = decode(fields)
-        except BadEntry:
+            return Claim(entry, decode(fields))
+        except BadEntry as error:
+            log.error("launch_unreadable", entry=entry, error=str(error))  # noqa: TRY400 - the trace says no more
             await self._launches.discard(entry, self._holder, fields)
+            return None
+
+    async def _give_back(self, entry: EntryId, fields: Fields) -> None:
+        claim = await self._readable(entry, fields)
+        if claim is None:
             return
-        failure = Failure(attempt=launch.attempt, reason=Reason.RUNNER_STOPPED, message="claimed with another launch")
-        following = after(launch, failure, launch.attempt + 1)
-        await self._launches.settle(Claim(entry, launch), self._holder, following)
+        attempt = claim.launch.attempt
+        failure = Failure(attempt=attempt, reason=Reason.RUNNER_STOPPED, message="claimed with another launch")
+        await self._launches.settle(claim, self._holder, after(claim.launch, failure, attempt + 1))
 
     async def _young(self, entry: EntryId, fields: Fields) -> tuple[EntryId, Fields] | None:
         """A launch that was held for a while unknown, if its lease is still ours; then it is as young as a new one."""

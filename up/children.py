@@ -1,7 +1,6 @@
 """The processes below this one: none outlives it, and none is left behind."""
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -9,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-_PR_SET_CHILD_SUBREAPER = 36
 ORPHANS_GONE_WITHIN_S = 2.0
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
@@ -22,12 +20,6 @@ if os.getppid() == int(sys.argv[1]):
 def dies_with_us(command: Sequence[str]) -> list[str]:
     """The same command, for a process that the kernel kills when this one is gone, however it went."""
     return [sys.executable, "-ISc", _DIE_WITH_PARENT, str(os.getpid()), *command]
-
-
-def adopt_orphans() -> None:
-    """Become the parent of grandchildren whose parent dies, so that `living_children` sees them."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def living_children() -> set[int]:

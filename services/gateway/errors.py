@@ -204,17 +204,21 @@ def invalid_field(error: msgspec.ValidationError) -> Invalid:
 
 def body_of(error: HttpError) -> ErrorBody:
     """What the caller reads of an error."""
-    return ErrorBody(error=str(error), code=error.code, status=error.status, message=str(error))
+    return _body(error.status, error.code, str(error))
 
 
 def answer(error: HttpError) -> Response[ErrorBody]:
     """The whole answer."""
-    return Response(body_of(error), status_code=error.status, headers=error.headers, media_type="application/json")
+    return _answer(error.status, error.code, str(error), error.headers)
 
 
 def _answer(status: int, code: str, sentence: str, headers: dict[str, str] | None = None) -> Response[ErrorBody]:
-    body = ErrorBody(error=sentence, code=code, status=status, message=sentence)
+    body = _body(status, code, sentence)
     return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def _body(status: int, code: str, sentence: str) -> ErrorBody:
+    return ErrorBody(error=sentence, code=code, status=status, message=sentence)
 
 
 def _ours(_: Request[Any, Any, Any], error: HttpError) -> Response[ErrorBody]:

@@ -8,7 +8,7 @@ import sys
 from functools import partial
 
 from services.runner.direct_launch import adopt
-from services.runner.forks import Zygote, reap_orphans
+from services.runner.forks import Zygote
 from services.runner.live_session import Runner
 from services.runner.settings import RunnerSettings
 from services.runner.slots import Slots
@@ -20,6 +20,7 @@ from shared.errors import SettingsError
 from shared.health import health_server
 from shared.launches import Launches
 from shared.lifecycle import shutdown_signals
+from shared.orphans import adopt_orphans
 from shared.redis_connection import connect
 from shared.sweep import Sweep
 
@@ -35,7 +36,7 @@ async def main(configuration: RunnerSettings) -> None:
     slots = Slots(1 if auto_start else configuration.runner_slots, Zygote())
     sweep = Sweep(redis, lease_s=configuration.lease_s, max_attempts=configuration.max_attempts)
     supervisor = Supervisor(runner, redis, claims, slots, sweep)
-    reap_orphans()
+    adopt_orphans()  # those that the zygote forks and gives away
     async with shutdown_signals() as shutdown, health_server(configuration.health_port, lambda: supervisor.ready):
         if not auto_start:
             await supervisor.stand_by(shutdown)

@@ -1,7 +1,6 @@
 """The supervisor's side of forking: the zygote it keeps, and the processes it gets from it."""
 
 import asyncio
-import ctypes
 import os
 import signal
 import socket
@@ -22,7 +21,6 @@ log = structlog.get_logger()
 STILL_IMPORTING_S = 30.0
 ANEW_AFTER_S = 1.0
 """A zygote that died is made anew after this pause, so that one that always dies does not keep the machine busy."""
-PR_SET_CHILD_SUBREAPER = 36
 HOOK = Path(__file__).with_name("pipecat_hook.py")
 UNLESS_SET = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
@@ -35,12 +33,6 @@ Pipecat from announcing itself; each can be set otherwise."""
 
 class ForkFailed(Exception):  # noqa: N818 - it says what it is
     """No process came of a fork; another try may do better."""
-
-
-def reap_orphans() -> None:
-    """Make this process the parent of the processes that its zygote forks and gives away."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 class SessionProcess:

@@ -42,7 +42,6 @@ from shared.redis_connection import backoff_s
 
 log = structlog.get_logger()
 
-
 ENTERED_WITHIN_S = 1.0
 """A bot that was called, and has not let its event loop turn for so long since, has been entered all the same."""
 
@@ -126,7 +125,7 @@ class LiveSession:
         """Call the bot, unless the session has been told to end meanwhile: then its process is on its way out."""
         if self._ordered:
             return
-        self._set_timer("join", time.monotonic() + self._settings.join_timeout_s, self._not_in_room)
+        self._expect_in_room()
         self._process.pipe.send(
             Begin(
                 entry=self.claim.entry,
@@ -141,8 +140,7 @@ class LiveSession:
         if self._ordered or self._over:
             return
         self._ordered = reason
-        self._stop_timers("join", "warn", "end")
-        self._set_timer("kill", time.monotonic() + self._settings.stop_grace_s, self._kill)
+        self._expect_exit()
         self._report(Leaving(**self._whose(), reason=reason))
         # The process gets a little less, so that it can still say how it went.
         self._process.pipe.send(Stop(reason=reason, grace_s=self._settings.stop_grace_s * 0.8))
@@ -188,13 +186,12 @@ class LiveSession:
                     self._arrived()
                 case Offered():
                     self._waits_for_client = False
-                    self._set_timer("join", time.monotonic() + self._settings.join_timeout_s, self._not_in_room)
+                    self._expect_in_room()
                 case Done(entry=entry, command=command, reply=reply):
                     self._reply(entry, command, reply)
                 case Over() as over:
                     self._over = over
-                    self._stop_timers("join", "warn", "end")
-                    self._set_timer("kill", time.monotonic() + self._settings.stop_grace_s, self._kill)
+                    self._expect_exit()
                 case None:
                     # Without its pipe a process is good for nothing, whatever it still does.
                     self._process.kill()
@@ -202,6 +199,15 @@ class LiveSession:
                     return
                 case _:
                     pass
+
+    def _expect_in_room(self) -> None:
+        """From now on it is on the bot to be in its room in time."""
+        self._set_timer("join", time.monotonic() + self._settings.join_timeout_s, self._not_in_room)
+
+    def _expect_exit(self) -> None:
+        """All that can come in time from now on is the process's end."""
+        self._stop_timers("join", "warn", "end")
+        self._set_timer("kill", time.monotonic() + self._settings.stop_grace_s, self._kill)
 
     def _arrived(self) -> None:
         if self._ordered or self.running:
@@ -238,7 +244,7 @@ class LiveSession:
         self._timers[name] = asyncio.get_running_loop().call_at(at, act)
 
     def _stop_timers(self, *names: str) -> None:
-        for name in tuple(names):
+        for name in names:
             if timer := self._timers.pop(name, None):
                 timer.cancel()
 
