@@ -1,30 +1,40 @@
 """Taking launches, one at a time, each in the moment a process is free for it."""
 
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
 import structlog
 from redis.exceptions import ResponseError
 
+from shared import agents
 from shared.blocking_reader import BlockingReader
-from shared.contract import CLAIMS, RELAUNCH, Failure, Reason
+from shared.contract import CLAIMS, Failure, Reason, launch_streams
 from shared.errors import BadEntry, Unavailable
-from shared.launches import STREAMS, Claim, EntryId, Launches, after, decode
+from shared.launches import Claim, EntryId, Launches, after, decode
 from shared.redis_connection import BLOCK_S, Redis
-from shared.streams import Entries, Fields, read_group
+from shared.script import Script
+from shared.streams import Fields
 
 log = structlog.get_logger()
 
+Given: TypeAlias = tuple[str, EntryId, Fields]
+"""A launch as the server gives it, with the stream that it stands in."""
+
 
 class Claims:
-    """One runner's claims.
+    """One runner's claims of the launches of the agents that it has.
 
     An answer can be lost with its connection, and then the server has given a lease that nobody knows of. After any
     such failure the next claim begins with a look at what this runner holds. So the client must not repeat a read by
     itself: connect it without retries.
     """
 
-    def __init__(self, redis: Redis, holder: str) -> None:
-        self._redis = redis
+    def __init__(self, redis: Redis, holder: str, served: Sequence[str] = (agents.DEFAULT,)) -> None:
         self._reader = BlockingReader(redis, CLAIMS, holder)
-        self._launches = Launches(redis)
+        self._launches = Launches(redis, served)
+        self._claim = Script(redis, "claim")
+        self._streams = launch_streams(served)
+        self._agents = {stream: agent for agent in served for stream in launch_streams([agent])}
         self._holder = holder
         self._known: set[EntryId] = set()
         self._certain = False
@@ -63,56 +73,57 @@ class Claims:
         """Let go of the connection."""
         await self._reader.aclose()
 
-    async def _find(self, wait_s: float) -> tuple[EntryId, Fields] | None:
+    async def _find(self, wait_s: float) -> Given | None:
         if not self._certain:
             await self._launches.ensure_group(CLAIMS)
-            unknown = [found for found in await self._launches.held(self._holder) if found[0] not in self._known]
+            unknown = [found for found in await self._launches.held(self._holder) if found[1] not in self._known]
             if unknown:
-                return await self._young(*unknown[0])
+                return await self._young(unknown[0])
             self._certain = True
         try:
-            answer = await self._given(wait_s)
+            found = await self._given(wait_s)
         except (Unavailable, ResponseError) as error:
             self._certain = False
             if isinstance(error, Unavailable) or not str(error).startswith("NOGROUP"):
                 raise
             return None
-        found = [(EntryId(entry), fields) for _, entries in answer for entry, fields in entries]
-        # A read over two streams may give one of each, and there is a process for one.
-        for entry, fields in found[1:]:
-            await self._give_back(entry, fields)
+        # A read that waits on several streams may give one of each, and there is a process for one.
+        for given in found[1:]:
+            await self._give_back(*given)
         return found[0] if found else None
 
-    async def _given(self, wait_s: float) -> list[tuple[str, Entries]]:
-        """Look for a later attempt, which is not to wait behind fresh launches; then wait for either."""
+    async def _given(self, wait_s: float) -> list[Given]:
+        """What waits already, in its order; if nothing does, what comes first."""
         if self._stopped:
             return []
-        at_once = await read_group(self._redis, CLAIMS, self._holder, {RELAUNCH: ">"}, count=1)
-        return at_once or await self._reader.read(self._streams, count=1, block_s=wait_s)
+        at_once: Any = await self._claim([*self._streams], [CLAIMS, self._holder])
+        if at_once:
+            stream, entry, *pairs = at_once
+            return [(stream, EntryId(entry), dict(zip(pairs[::2], pairs[1::2], strict=True)))]
+        answer = await self._reader.read(self._wanted, count=1, block_s=wait_s)
+        return [(stream, EntryId(entry), fields) for stream, entries in answer for entry, fields in entries]
 
-    async def _readable(self, entry: EntryId, fields: Fields) -> Claim | None:
+    async def _readable(self, stream: str, entry: EntryId, fields: Fields) -> Claim | None:
         """What was given, as a claim; what nobody can read is dropped."""
         try:
             return Claim(entry, decode(fields))
         except BadEntry as error:
             log.error("launch_unreadable", entry=entry, error=str(error))  # noqa: TRY400 - the trace says no more
-            await self._launches.discard(entry, self._holder, fields)
+            await self._launches.discard(entry, self._holder, fields, agent=self._agents[stream])
             return None
 
-    async def _give_back(self, entry: EntryId, fields: Fields) -> None:
-        claim = await self._readable(entry, fields)
+    async def _give_back(self, stream: str, entry: EntryId, fields: Fields) -> None:
+        claim = await self._readable(stream, entry, fields)
         if claim is None:
             return
         attempt = claim.launch.attempt
         failure = Failure(attempt=attempt, reason=Reason.RUNNER_STOPPED, message="claimed with another launch")
         await self._launches.settle(claim, self._holder, after(claim.launch, failure, attempt + 1))
 
-    async def _young(self, entry: EntryId, fields: Fields) -> tuple[EntryId, Fields] | None:
+    async def _young(self, given: Given) -> Given | None:
         """A launch that was held for a while unknown, if its lease is still ours; then it is as young as a new one."""
-        if await self._launches.renew(self._holder, [entry]):
-            return None
-        return entry, fields
+        return None if await self._launches.renew(self._holder, [given[1]]) else given
 
-    def _streams(self) -> dict[str, str]:
+    def _wanted(self) -> dict[str, str]:
         """Asked in the moment of reading: a stop must not be overtaken by a read that was already on its way."""
-        return {} if self._stopped else dict.fromkeys(STREAMS, ">")
+        return {} if self._stopped else dict.fromkeys(self._streams, ">")

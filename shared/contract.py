@@ -6,6 +6,9 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 |------------------------------|-------------------------------|--------------------------------------------------|
 | `{bot}:launch`               | gateway (offer)               | group `runners` (claims), `operators` (overflow) |
 | `{bot}:relaunch`             | requeue: later attempts       | the same groups, before any fresh launch         |
+| `{bot}:launch:<agent>`       | the same, for a named agent   | the same groups, by those who have the agent     |
+| `{bot}:relaunch:<agent>`     | the same, for a named agent   | the same groups, by those who have the agent     |
+| `{bot}:agents`               | offer, and whoever serves one | sweeps, gateways: every agent ever, a set        |
 | `{bot}:events`               | everyone                      | gateways (plain XREAD): the fleet feed           |
 | `{bot}:session:<session>`    | everyone, same ids as feed    | gateways: its fold is the session                |
 | `{bot}:commands:<session>`   | gateway                       | group `runner`: whoever holds the lease          |
@@ -14,14 +17,15 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 | `{bot}:dead`                 | whoever gives up              | gateways: people redrive or delete its entries   |
 | `{bot}:room:<room_url>`      | the scripts only              | the scripts only: room -> session, no stream     |
 
-A launch entry has the id of the `queued` event that announced it, and lives until its session ends: the two launch
-streams are the list of live sessions. Their pending lists in the group `runners` are the lease table: the consumer is
-the holder and the idle time is the lease's age. A group hands entries out in order, so what must come first, the next
-attempt of a session whose people wait in silence, has a stream of its own.
+A launch entry has the id of the `queued` event that announced it, and lives until its session ends: the launch streams
+are the list of live sessions. Their pending lists in the group `runners` are the lease table: the consumer is the
+holder and the idle time is the lease's age. A group hands entries out in order and to whoever asks, so what must come
+first, the next attempt of a session whose people wait in silence, has a stream of its own, and so has each agent.
 
 Readers ignore unknown fields, so old and new services mix during a deploy.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
 
@@ -29,6 +33,7 @@ import msgspec
 
 LAUNCH = "{bot}:launch"
 RELAUNCH = "{bot}:relaunch"
+AGENTS = "{bot}:agents"
 EVENTS = "{bot}:events"
 RUNNERS = "{bot}:runners"
 DEAD = "{bot}:dead"
@@ -43,9 +48,16 @@ COMMANDS = "runner"
 FIELD = "json"
 
 
-def launch_stream(attempt: int) -> str:
-    """The stream of a session's launch in this attempt."""
-    return LAUNCH if attempt == 1 else RELAUNCH
+def launch_stream(agent: str, attempt: int) -> str:
+    """The stream of an agent's launches in this attempt; the default agent has the empty name."""
+    stream = LAUNCH if attempt == 1 else RELAUNCH
+    return f"{stream}:{agent}" if agent else stream
+
+
+def launch_streams(agents: Iterable[str]) -> tuple[str, ...]:
+    """All streams with launches of these agents, later attempts first; an entry id stands in one of them."""
+    agents = tuple(agents)
+    return tuple(launch_stream(agent, attempt) for attempt in (2, 1) for agent in agents)
 
 
 EVENTS_KEPT = 100_000
@@ -173,6 +185,8 @@ class Launch(Wire, frozen=True, kw_only=True):
     failures: tuple[Failure, ...] = ()
     redriven_from: str | None = None
     """The session that was given up, where this one takes its dead letter's place."""
+    agent: str = ""
+    """Which of the fleet's bots; empty is the default one."""
 
 
 class DeadLetter(Wire, frozen=True, kw_only=True):
@@ -202,6 +216,7 @@ class Queued(Event, frozen=True, kw_only=True, tag="queued"):
     reason: Reason | None = None
     message: str = ""
     redriven_from: str | None = None
+    agent: str = ""
 
 
 class ColdStart(Event, frozen=True, kw_only=True, tag="cold_start"):
@@ -333,4 +348,6 @@ class Presence(Wire, frozen=True, kw_only=True):
     running: int
     """How many of the busy ones are in their room."""
     error: str = ""
-    """Why no bot can run here, such as one that does not import."""
+    """Why no bot can run here, such as one that does not import; names the agents where there are several."""
+    agents: tuple[str, ...] = ("",)
+    """Whose launches it takes; an older runner has the default agent."""

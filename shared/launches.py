@@ -9,15 +9,14 @@ from typing import Any, Literal, NewType, TypeAlias
 
 import msgspec
 
-from shared import contract
+from shared import agents, contract
 from shared.contract import (
+    AGENTS,
     CLAIMS,
     DEAD,
     EVENTS,
     EVENTS_KEPT,
     FIELD,
-    LAUNCH,
-    RELAUNCH,
     AnyEvent,
     DeadLetter,
     Ended,
@@ -27,6 +26,7 @@ from shared.contract import (
     Queued,
     Reason,
     launch_stream,
+    launch_streams,
 )
 from shared.entries import Decoder, encode, milliseconds
 from shared.errors import BadEntry
@@ -34,9 +34,6 @@ from shared.events import History, history
 from shared.redis_connection import Redis, translated
 from shared.script import Script
 from shared.streams import Fields, between, ensure_group, read_group
-
-STREAMS = (RELAUNCH, LAUNCH)
-"""Those with launches, in the order in which they are claimed; an entry id stands in one of them."""
 
 EntryId = NewType("EntryId", str)
 """The id of a launch entry: it names one attempt of one session."""
@@ -102,6 +99,7 @@ def queued(launch: Launch) -> Queued:
         reason=last.reason if last else None,
         message=last.message if last else "",
         redriven_from=launch.redriven_from,
+        agent=launch.agent,
     )
 
 
@@ -117,10 +115,15 @@ def after(launch: Launch, failure: Failure, max_attempts: int) -> Launch | Faile
 
 
 class Launches:
-    """The launch streams and their lease table. Every call raises `Unavailable` when Redis does not answer."""
+    """The launch streams and their lease table. Every call raises `Unavailable` when Redis does not answer.
 
-    def __init__(self, redis: Redis) -> None:
+    `served` are the agents whose launches the caller claims or looks after; who does neither needs to name none.
+    """
+
+    def __init__(self, redis: Redis, served: Sequence[str] = (agents.DEFAULT,)) -> None:
         self._redis = redis
+        self._served = tuple(served)
+        self._streams = launch_streams(served)
         self._offer = Script(redis, "offer")
         self._adopt = Script(redis, "adopt")
         self._renew = Script(redis, "renew")
@@ -130,31 +133,47 @@ class Launches:
         self._find = Script(redis, "find")
 
     async def offer(self, launch: Launch, *, queue_limit: int, letter: str = "") -> Offered:
-        """Accept a session: it is in the queue when this returns, unless its room has one or the queue is full.
+        """Accept a session: it is in its agent's queue when this returns, unless its room has one or the queue is full.
 
         With the id of a dead letter the launch takes its place: accepted and deleted in one step, or neither.
         """
         outcome, session_id, depth = await self._offer(
             [
                 contract.room_key(launch.room_url),
-                LAUNCH,
-                RELAUNCH,
+                launch_stream(launch.agent, 1),
+                launch_stream(launch.agent, 2),
                 EVENTS,
                 contract.session_key(launch.session_id),
                 DEAD,
+                AGENTS,
             ],
-            [launch.session_id, encode(launch), encode(queued(launch)), CLAIMS, queue_limit, EVENTS_KEPT, letter],
+            [
+                launch.session_id,
+                encode(launch),
+                encode(queued(launch)),
+                CLAIMS,
+                queue_limit,
+                EVENTS_KEPT,
+                letter,
+                launch.agent,
+            ],
         )
         return Offered(outcome, session_id, depth)
 
     async def adopt(self, launch: Launch, holder: str) -> Claim | str | None:
-        """Accept a session and claim it in one step.
+        """Accept a session of an agent that the holder serves, and claim it in one step.
 
         Gives the claim; or the id of the session that the room has already; or None while other launches wait, for
         they come first.
         """
         outcome, name = await self._adopt(
-            [contract.room_key(launch.room_url), LAUNCH, RELAUNCH, EVENTS, contract.session_key(launch.session_id)],
+            [
+                contract.room_key(launch.room_url),
+                launch_stream(launch.agent, 1),
+                launch_stream(launch.agent, 2),
+                EVENTS,
+                contract.session_key(launch.session_id),
+            ],
             [launch.session_id, encode(launch), encode(queued(launch)), CLAIMS, EVENTS_KEPT, holder],
         )
         if outcome == "behind":
@@ -162,12 +181,13 @@ class Launches:
         return Claim(EntryId(name), launch) if outcome == "adopted" else str(name)
 
     async def ensure_group(self, group: str) -> None:
-        """Create the launch streams and this group of them, if they are not there."""
-        for stream in STREAMS:
+        """Create the served launch streams and this group of them, if they are not there."""
+        await agents.note(self._redis, self._served)
+        for stream in self._streams:
             await ensure_group(self._redis, stream, group)
 
-    async def discard(self, entry: EntryId, holder: str, fields: Fields) -> None:
-        """Drop a launch that cannot be read, from its holder's hands; what it was stays as a dead letter.
+    async def discard(self, entry: EntryId, holder: str, fields: Fields, *, agent: str = agents.DEFAULT) -> None:
+        """Drop an agent's launch that cannot be read, from its holder's hands; what it was stays as a dead letter.
 
         Its session fails and its room is free again, if at least these can be read.
         """
@@ -177,7 +197,7 @@ class Launches:
         except BadEntry:
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.xadd(DEAD, {FIELD: letter}, maxlen=contract.DEAD_KEPT, approximate=True)
-                for stream in STREAMS:
+                for stream in launch_streams([agent]):
                     pipe.xack(stream, CLAIMS, entry)
                     pipe.xdel(stream, entry)
                 with translated():
@@ -189,26 +209,31 @@ class Launches:
             reason=Reason.UNREADABLE,
             message="the launch is not one that a runner of this version can read",
         )
-        await self._end(entry, holder, whose, failed, letter)
+        await self._end(launch_stream(agent, whose.attempt), entry, holder, whose=whose, event=failed, letter=letter)
 
-    async def held(self, holder: str) -> list[tuple[EntryId, Fields]]:
-        """The launches whose lease this holder has, known to it or not: an answer may have got lost on the way."""
-        found = await read_group(self._redis, CLAIMS, holder, dict.fromkeys(STREAMS, "0"), count=1000)
-        return [(EntryId(entry), fields) for _, entries in found for entry, fields in entries]
+    async def held(self, holder: str) -> list[tuple[str, EntryId, Fields]]:
+        """The launches whose lease this holder has, known to it or not: an answer may have got lost on the way.
+
+        Each with the stream that it stands in.
+        """
+        found = await read_group(self._redis, CLAIMS, holder, dict.fromkeys(self._streams, "0"), count=1000)
+        return [(stream, EntryId(entry), fields) for stream, entries in found for entry, fields in entries]
 
     async def renew(self, holder: str, entries: Sequence[EntryId]) -> list[EntryId]:
         """Make these leases young again. Gives those that the holder has lost."""
-        lost = await self._renew([*STREAMS], [CLAIMS, holder, *entries])
+        lost = await self._renew([*self._streams], [CLAIMS, holder, *entries])
         return [EntryId(entry) for entry in lost]
 
-    async def report(self, entry: EntryId, holder: str, event: AnyEvent) -> bool:
+    async def report(self, claim: Claim, holder: str, event: AnyEvent) -> bool:
         """Add to the history of a session that the caller holds. False: the lease is lost, nothing was written."""
-        keys = [launch_stream(event.attempt), EVENTS, contract.session_key(event.session_id)]
-        return bool(await self._report(keys, [CLAIMS, entry, holder, encode(event), EVENTS_KEPT]))
+        stream = launch_stream(claim.launch.agent, claim.launch.attempt)
+        keys = [stream, EVENTS, contract.session_key(event.session_id)]
+        return bool(await self._report(keys, [CLAIMS, claim.entry, holder, encode(event), EVENTS_KEPT]))
 
     async def requeue(self, entry: EntryId, holder: str, launch: Launch, *, age_ms: int = 0) -> EntryId | None:
         """Put `launch`, the next attempt, in the place of `entry`. None: not the holder's, or younger than `age_ms`."""
-        keys = [launch_stream(launch.attempt - 1), RELAUNCH, EVENTS, contract.session_key(launch.session_id)]
+        streams = [launch_stream(launch.agent, attempt) for attempt in (launch.attempt - 1, launch.attempt)]
+        keys = [*streams, EVENTS, contract.session_key(launch.session_id)]
         args: list[str | int] = [CLAIMS, entry, holder, age_ms, encode(launch), encode(queued(launch)), EVENTS_KEPT]
         return EntryId(await self._requeue(keys, args)) or None
 
@@ -224,20 +249,22 @@ class Launches:
     ) -> Finished:
         """End the session of `entry`; `dead` keeps the launch as a dead letter. `holder` is empty for a queued one."""
         letter = encode(DeadLetter(launch=launch)) if dead else ""
-        return await self._end(entry, holder, launch, event, letter, age_ms=age_ms)
+        stream = launch_stream(launch.agent, launch.attempt)
+        return await self._end(stream, entry, holder, whose=launch, event=event, letter=letter, age_ms=age_ms)
 
     async def _end(
         self,
+        stream: str,
         entry: EntryId,
         holder: str,
+        *,
         whose: "Launch | _Whose",
         event: Ended | Failed,
         letter: str,
-        *,
         age_ms: int = 0,
     ) -> Finished:
         keys = [
-            launch_stream(whose.attempt),
+            stream,
             EVENTS,
             contract.session_key(whose.session_id),
             contract.room_key(whose.room_url),
@@ -264,13 +291,13 @@ class Launches:
                 dead = msgspec.structs.replace(claim.launch, failures=failures)
                 return await self.finish(claim.entry, holder, dead, following, age_ms=age_ms, dead=True) == "finished"
 
-    async def read(self, entry: EntryId) -> Launch | None:
-        """The launch of an entry, or None when its attempt is over.
+    async def read(self, entry: EntryId, *, agent: str = agents.DEFAULT) -> Launch | None:
+        """The launch of an agent's entry, or None when its attempt is over.
 
         Raises:
             BadEntry: there is one, but not one that can be read.
         """
-        for stream in STREAMS:
+        for stream in launch_streams([agent]):
             if found := await between(self._redis, stream, entry, entry):
                 return decode(found[0][1])
         return None
@@ -284,36 +311,37 @@ class Launches:
         return await self._find([contract.room_key(room_url)], []) or None
 
     async def lease(self, entry: EntryId) -> Lease | None:
-        """Who holds this launch, or None when nobody does."""
-        for stream in STREAMS:
+        """Who holds this launch of a served agent, or None when nobody does."""
+        for stream in self._streams:
             with translated():
                 found: Any = await self._redis.xpending_range(stream, CLAIMS, entry, entry, 1)
             for row in found:
                 return Lease(EntryId(row["message_id"]), row["consumer"], row["time_since_delivered"])
         return None
 
-    async def standing(self, entries: Sequence[EntryId]) -> list[Standing]:
-        """How each of these launches stands, in one round trip."""
+    async def standing(self, entries: Sequence[tuple[str, EntryId]]) -> list[Standing]:
+        """How each of these launches stands, in one round trip; they are named by stream and entry."""
         async with self._redis.pipeline(transaction=False) as pipe:
-            for entry in entries:
-                for stream in STREAMS:
-                    pipe.xrange(stream, entry, entry)
-                    pipe.xpending_range(stream, CLAIMS, entry, entry, 1)
+            for stream, entry in entries:
+                pipe.xrange(stream, entry, entry)
+                pipe.xpending_range(stream, CLAIMS, entry, entry, 1)
             with translated():
                 found = await pipe.execute()
-        rows = [found[start : start + 4] for start in range(0, len(found), 4)]
-        return ["gone" if not (row[0] or row[2]) else "taken" if row[1] or row[3] else "waiting" for row in rows]
+        rows = zip(found[::2], found[1::2], strict=True)
+        return ["gone" if not there else "taken" if lease else "waiting" for there, lease in rows]
 
-    async def live(self, limit: int) -> list[tuple[EntryId, Fields]]:
-        """The launches of live sessions, oldest first."""
-        found = [entry for stream in STREAMS for entry in await between(self._redis, stream, count=limit)]
+    async def live(self, limit: int, *, agent: str | None = None) -> list[tuple[EntryId, Fields]]:
+        """The launches of live sessions, oldest first: of one agent, or of all that were ever known."""
+        streams = launch_streams(await agents.known(self._redis) if agent is None else [agent])
+        found = [entry for stream in streams for entry in await between(self._redis, stream, count=limit)]
         found.sort(key=lambda entry: milliseconds(entry[0]))
         return [(EntryId(entry), fields) for entry, fields in found[:limit]]
 
     async def depth(self) -> int:
-        """How many launches wait for a runner."""
+        """How many launches wait for a runner, of all agents that were ever known."""
+        streams = launch_streams(await agents.known(self._redis))
         async with self._redis.pipeline(transaction=True) as pipe:
-            for stream in STREAMS:
+            for stream in streams:
                 pipe.xlen(stream)
                 pipe.xpending(stream, CLAIMS)
             with translated():

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get
 import msgspec
 from msgspec import Meta
 
-from shared import redis_url
+from shared import agents, redis_url
 from shared.errors import SettingsError
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -24,6 +24,8 @@ Names = tuple[str, ...]
 """Several values, separated by commas."""
 RedisUrl = Annotated[str, redis_url.parse]
 """Text that a function takes without a `ValueError`, whose own text is the complaint: the value may hold a password."""
+BotList = Annotated[str, agents.parse]
+"""Bots by the names of their agents."""
 
 
 class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +43,16 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A launch whose runner was silent for this long is free again."""
     max_attempts: Positive = 3
     """How many bots a session may use up before it is a dead letter."""
+    bot: str = ""
+    """The bot of sessions that name no agent: a path to a Python file, or a module, with `async def bot(runner_args)`."""
+    bots: BotList = ""
+    """Further bots by the names of their agents: `sales=bots/sales.py,support=acme.support`."""
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """The fleet's agents. The default one has the empty name; without BOT, BOTS leave none."""
+        named = tuple(agents.parse(self.bots))
+        return named if named and not self.bot else (agents.DEFAULT, *named)
 
 
 class LaunchSettings(FleetSettings, frozen=True, kw_only=True):

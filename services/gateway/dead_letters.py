@@ -40,6 +40,7 @@ class DeadLetterView(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[Failure, ...] = ()
     """Why each attempt came to nothing, in order."""
     labels: dict[str, str] = {}
+    agent: str = ""
 
 
 class DeadLetterList(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +96,8 @@ async def redrive(letter_id: FromPath[str], parts: Injected) -> Response[JoinRep
         raise NotFound(NO_LETTER)
     if letter.launch is None:
         raise Refused("This dead letter cannot be read, so it can only be deleted.")
+    if letter.launch.agent not in parts.settings.agents:
+        raise Refused(f"Its agent {letter.launch.agent!r} is none of this fleet's.")
     launch = again(letter.launch, str(uuid4()))
     offered = await parts.dead_letters.redrive(letter_id, launch, queue_limit=parts.settings.queue_limit)
     match offered.outcome:
@@ -146,4 +149,5 @@ def view(letter_id: str, letter: DeadLetter) -> DeadLetterView:
         message=last.message if last else "",
         failures=launch.failures,
         labels=launch.labels,
+        agent=launch.agent,
     )

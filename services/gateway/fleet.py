@@ -32,7 +32,9 @@ class RunnerView(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     version: str
     error: str
-    """Why no bot can run there; empty when one can."""
+    """Which bots cannot run there, and why; empty when all can."""
+    agents: tuple[str, ...]
+    """Whose sessions it takes; the default agent has the empty name."""
 
 
 class FleetView(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +77,7 @@ _EXAMPLE = FleetView(
             state="ready",
             version="0.1.0",
             error="",
+            agents=("", "sales"),
         )
     ],
 )
@@ -125,4 +128,5 @@ def _view(runner: Presence) -> RunnerView:
         state=runner.state,
         version=runner.version,
         error=runner.error,
+        agents=runner.agents,
     )

@@ -20,6 +20,7 @@ from services.gateway.parts import Injected, Parts
 from services.gateway.sessions import Session
 from services.gateway.settings import GatewaySettings
 from shared import rooms
+from shared.agents import DEFAULT
 from shared.contract import Launch, Reason, Status, Transport
 from shared.errors import Unavailable
 from shared.launches import Offered
@@ -66,6 +67,7 @@ class OwnFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Duration | None, Meta(description="How long the session may last; at most MAX_DURATION.")
     ] = None
     labels: Annotated[Labels, Meta(description="For you; they come back with the session.")] = {}
+    agent: Annotated[str | None, Meta(description="Which of the fleet's bots, by its name in BOTS.")] = None
 
 
 class JoinRequest(OwnFields, frozen=True, kw_only=True, rename="camel"):
@@ -170,7 +172,16 @@ def launch_of(data: JoinRequest, settings: GatewaySettings, session_id: str) -> 
         token=data.token,
         body=bot_body(data),
         labels=data.labels,
+        agent=_agent(data, settings),
     )
+
+
+def _agent(data: JoinRequest, settings: GatewaySettings) -> str:
+    agent = data.agent or DEFAULT
+    if agent not in settings.agents:
+        named = ", ".join(filter(None, settings.agents))
+        raise Invalid("agent", f"must be one of {named}" if named else "must not be given, for this fleet has one bot")
+    return agent
 
 
 def _room(data: JoinRequest, settings: GatewaySettings, session_id: str) -> str:

@@ -90,7 +90,7 @@ async def withdraw(parts: Parts, session: Session) -> bool:
     while session.launch != seen:
         seen = session.launch
         try:
-            launch = await parts.launches.read(session.launch)
+            launch = await parts.launches.read(session.launch, agent=session.agent)
         except BadEntry:
             return False
         if launch is not None:

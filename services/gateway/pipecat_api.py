@@ -6,12 +6,12 @@ from uuid import uuid4
 import msgspec
 from litestar import get, post
 from litestar.openapi.spec import Example
-from litestar.params import Body, FromPath
+from litestar.params import Body, FromPath, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from services.gateway.auth import OPEN, START
 from services.gateway.documentation import BODY, documented
-from services.gateway.errors import AtCapacity, Away, Invalid, NotSupported, StillLeaving, invalid_field
+from services.gateway.errors import AtCapacity, Away, Invalid, NotFound, NotSupported, StillLeaving, invalid_field
 from services.gateway.join import EXAMPLE, JoinRequest, accept, launch_of
 from services.gateway.parts import Injected, Parts
 
@@ -69,6 +69,7 @@ _DOCUMENTED = documented(
     StillLeaving(),
     AtCapacity(1000),
     _NO_NEW_ROOM,
+    NotFound("There is no agent of this name, but sales, support."),
     Away(),
     access=START,
 )
@@ -76,10 +77,12 @@ _DOCUMENTED = documented(
 
 @post("/start", status_code=200, tags=["pipecat"], **_DOCUMENTED)
 async def start(
-    data: Annotated[StartRequest, Body(title="StartRequest", examples=_EXAMPLES)], parts: Injected
+    data: Annotated[StartRequest, Body(title="StartRequest", examples=_EXAMPLES)],
+    parts: Injected,
+    agent: Annotated[str | None, QueryParameter(description="Which of the fleet's bots.")] = None,
 ) -> StartReply:
     """Start a session as with Pipecat's development runner."""
-    return await _start(parts, data)
+    return await _start(parts, data, agent)
 
 
 @post("/v1/public/{agent:str}/start", status_code=200, tags=["pipecat"], **_DOCUMENTED)
@@ -88,8 +91,11 @@ async def start_agent(
     data: Annotated[StartRequest, Body(title="StartRequest", examples=_EXAMPLES)],
     parts: Injected,
 ) -> StartReply:
-    """Start a session as with Pipecat Cloud. A fleet has one bot, so that any agent's name means it."""
-    return await _start(parts, data)
+    """Start a session as with Pipecat Cloud. In a fleet with one bot any agent's name means it."""
+    named = any(parts.settings.agents)
+    if named and agent not in parts.settings.agents:
+        raise NotFound(f"There is no agent of this name, but {', '.join(filter(None, parts.settings.agents))}.")
+    return await _start(parts, data, agent if named else None)
 
 
 @get("/status", sync_to_thread=False, tags=["pipecat"], **documented({200: Readiness()}, access=OPEN))
@@ -98,8 +104,9 @@ def status() -> Readiness:
     return Readiness()
 
 
-async def _start(parts: Parts, data: StartRequest) -> StartReply:
-    launch = launch_of(join_request(data), parts.settings, str(uuid4()))
+async def _start(parts: Parts, data: StartRequest, agent: str | None) -> StartReply:
+    wish = msgspec.structs.replace(join_request(data), agent=agent)
+    launch = launch_of(wish, parts.settings, str(uuid4()))
     reply = await accept(parts, launch)
     servers = parts.settings.ice_servers if data.enable_default_ice_servers else ()
     ice = IceConfig(ice_servers=[IceServer(urls=list(servers))]) if servers else UNSET

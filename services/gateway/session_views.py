@@ -42,6 +42,8 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     ended_at: str | UnsetType = UNSET
     labels: dict[str, str]
+    agent: str
+    """Which of the fleet's bots; empty for the default one."""
     redriven_from: str | UnsetType = UNSET
     """The session that was given up, where this one took its dead letter's place."""
     timeline: list[dict[str, Any]] | UnsetType = UNSET
@@ -55,6 +57,7 @@ class SessionList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many sessions at most.")]
+OfAgent = Annotated[str | None, QueryParameter(description="Only the sessions of this agent; empty: the default one.")]
 
 
 _RUNNING = SessionView(
@@ -70,6 +73,7 @@ _RUNNING = SessionView(
     runner="host-4711-9f",
     created_at="2026-01-31T12:00:00.000Z",
     labels={"team": "a"},
+    agent="sales",
 )
 _TIMELINE = [{"type": "running", "at": "2026-01-31T12:00:00.250Z", "attempt": 1}]
 
@@ -79,10 +83,10 @@ _TIMELINE = [{"type": "running", "at": "2026-01-31T12:00:00.250Z", "attempt": 1}
     tags=["sessions"],
     **documented({200: SessionList(sessions=[_RUNNING])}, InvalidQuery("limit", "expected int >= 1"), Away()),
 )
-async def live_sessions(parts: Injected, limit: Limit = 100) -> SessionList:
+async def live_sessions(parts: Injected, limit: Limit = 100, agent: OfAgent = None) -> SessionList:
     """List the sessions that are not over."""
     ids = []
-    for entry, fields in await parts.launches.live(limit):
+    for entry, fields in await parts.launches.live(limit, agent=agent):
         try:
             ids.append(launches.decode(fields).session_id)
         except BadEntry:
@@ -120,6 +124,7 @@ def view(session: Session) -> SessionView:
         created_at=session.created_at,
         ended_at=session.ended_at or UNSET,
         labels=session.labels,
+        agent=session.agent,
         redriven_from=session.redriven_from or UNSET,
     )
 

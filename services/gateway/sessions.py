@@ -49,6 +49,7 @@ class Session:
     ended_at: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
     redriven_from: str | None = None
+    agent: str = ""
 
 
 def fold(history: History) -> Session | None:
@@ -102,6 +103,7 @@ def _queued(event: Queued, entry: str, *, created_at: str) -> Session:
         message=event.message,
         labels=event.labels,
         redriven_from=event.redriven_from,
+        agent=event.agent,
     )
 
 

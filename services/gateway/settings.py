@@ -17,7 +17,7 @@ class GatewaySettings(LaunchSettings, frozen=True, kw_only=True):
     room_hosts: Names = ("*.daily.co",)
     """Hosts that a Daily room may be on; `*` stands for anything."""
     queue_limit: Positive = 1000
-    """With this many sessions waiting for a runner, further ones are refused."""
+    """With this many sessions of an agent waiting for a runner, further ones are refused."""
     join_keys: Names = ()
     """Keys that may start sessions and connect to them."""
     admin_keys: Names = ()

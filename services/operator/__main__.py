@@ -30,7 +30,7 @@ async def main(settings: OperatorSettings) -> None:
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     processes = Processes()
     async with redis_connection.connect(settings.redis_url, retries=0) as redis, shutdown_signals() as shutdown:
-        share = Share(redis, name)
+        share = Share(redis, name, settings.agents)
         sweep = Sweep(redis, lease_s=settings.lease_s, max_attempts=settings.max_attempts)
         overflow = Overflow(redis, share, processes if settings.launcher == "process" else None, settings)
         async with aclosing(share), health_server(settings.health_port, overflow.ready):

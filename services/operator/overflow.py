@@ -15,9 +15,10 @@ import structlog
 from redis.exceptions import ResponseError
 
 from services.operator.launcher import ColdRunner, Ending, Launcher, LaunchError
+from services.operator.portion import RENEW_EVERY_S
 from services.operator.settings import OperatorSettings
-from services.operator.share import RENEW_EVERY_S, Share
-from shared.contract import ColdStart
+from services.operator.share import Share
+from shared.contract import LAUNCH, ColdStart, launch_stream
 from shared.errors import BadEntry, Unavailable
 from shared.events import News
 from shared.launches import EntryId, Launches, Standing, decode
@@ -49,6 +50,7 @@ class Waiting:
     runner: ColdRunner | None = None
     started_at: float = 0.0
     failures: int = 0
+    stream: str = LAUNCH
 
 
 def decide(waiting: Waiting, standing: Standing, room: int, now: float) -> Step:
@@ -151,7 +153,12 @@ class Overflow:
                 continue
             due = time.monotonic() + grace_s
             self._held[entry] = Waiting(
-                entry=entry, session_id=launch.session_id, attempt=launch.attempt, not_before=due, look_at=due
+                entry=entry,
+                session_id=launch.session_id,
+                attempt=launch.attempt,
+                not_before=due,
+                look_at=due,
+                stream=launch_stream(launch.agent, launch.attempt),
             )
             self._changed.set()
 
@@ -179,7 +186,8 @@ class Overflow:
         due = sorted((w for w in self._held.values() if w.look_at <= now), key=lambda w: _order(w.entry))
         if not due or not self._launcher:
             return
-        for waiting, standing in zip(due, await self._launches.standing([w.entry for w in due]), strict=True):
+        standings = await self._launches.standing([(w.stream, w.entry) for w in due])
+        for waiting, standing in zip(due, standings, strict=True):
             with structlog.contextvars.bound_contextvars(session_id=waiting.session_id, attempt=waiting.attempt):
                 await self._act(waiting, standing, self._launcher)
 

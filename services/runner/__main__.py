@@ -31,7 +31,8 @@ async def main(configuration: RunnerSettings) -> None:
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     # Every call here is made again by whoever makes it; a read that redis-py repeats could lose a claim unseen.
     redis = connect(configuration.redis_url, retries=0)
-    claims, inbox, launches = Claims(redis, name), Inbox(redis, name), Launches(redis)
+    agents = configuration.agents
+    claims, inbox, launches = Claims(redis, name, agents), Inbox(redis, name), Launches(redis, agents)
     runner = Runner(name, "cold" if auto_start else "warm", launches, inbox, configuration)
     slots = Slots(1 if auto_start else configuration.runner_slots, Zygote())
     sweep = Sweep(redis, lease_s=configuration.lease_s, max_attempts=configuration.max_attempts)

@@ -1,4 +1,4 @@
-"""Where the bot is: a Python file or a dotted module with `async def bot(runner_args)`."""
+"""Where a bot is: a Python file or a dotted module with `async def bot(runner_args)`."""
 
 import importlib
 import importlib.util
@@ -6,18 +6,63 @@ import inspect
 import re
 import sys
 import traceback
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import FunctionType, ModuleType, TracebackType
+
+from services.runner.bot_folder import BotFolder
 
 LONGEST_EXPLANATION = 2000
-OURS = ("services", "shared")
-"""Our own top-level packages. A folder of that name beside the bot is found together with what is ours."""
+PIPELINES = "pipecat.pipeline.worker"
+"""A bot that has imported this speaks through a pipeline, whose frames say when it is in its room."""
 
 _PIPELINE_IMPORT = re.compile(r"^\s*(?:from|import)\s+pipecat\.(?:pipeline|workers)\b", re.MULTILINE)
 
 
 class BotImportError(Exception):
     """The bot cannot be had; the text is the reason in one sentence."""
+
+
+@dataclass(frozen=True)
+class Bot:
+    """One agent's bot, as far as it can be had."""
+
+    module: ModuleType | BotImportError
+    has_pipelines: bool
+    """It speaks through a pipeline as soon as it is called, whether or not that is imported already."""
+    folder: BotFolder | None = None
+    """Where its own modules are, if it is a file: to be entered before it is called."""
+
+    @property
+    def error(self) -> str:
+        """Why it cannot be had; empty if it can."""
+        return str(self.module) if isinstance(self.module, BotImportError) else ""
+
+
+class Source:
+    """Imports bots, each as if it were alone."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, BotFolder] = {}
+
+    def bot(self, name: str) -> Bot:
+        """The bot of a file or a module, or why there is none."""
+        folder = None
+        if name.endswith(".py"):
+            path = Path(name).resolve().parent
+            folder = self._folders.setdefault(path, BotFolder(path))
+        before = PIPELINES in sys.modules
+        with folder.entered() if folder else nullcontext():
+            try:
+                module: ModuleType | BotImportError = load(name)
+            except BotImportError as error:
+                module = error
+        has_pipelines = PIPELINES in sys.modules and not before
+        if isinstance(module, ModuleType) and not has_pipelines:
+            has_pipelines = _imports_pipelines(module, folder.modules if folder else _of_package(module))
+        return Bot(module, has_pipelines, folder)
 
 
 def load(name: str) -> ModuleType:
@@ -40,12 +85,36 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def imports_pipelines(module: ModuleType) -> bool:
-    """Whether the bot's own file imports Pipecat's pipelines anywhere, also when it is called and not before."""
+def _imports_pipelines(bot: ModuleType, own: Mapping[str, ModuleType]) -> bool:
+    """Whether the bot imports Pipecat's pipelines anywhere, also when it is called, or one of its own that it uses."""
+    seen: set[ModuleType] = set()
+    ahead = {bot}
+    while ahead:
+        module = ahead.pop()
+        if _PIPELINE_IMPORT.search(_text(module)):
+            return True
+        seen.add(module)
+        ahead |= {own[name] for name in _uses(module) & own.keys()} - seen
+    return False
+
+
+def _uses(module: ModuleType) -> set[str]:
+    """The names of the modules that it has imported, or imported classes and functions from."""
+    values = vars(module).values()
+    made_in = {value.__module__ for value in values if isinstance(value, type | FunctionType)}
+    return made_in | {value.__name__ for value in values if isinstance(value, ModuleType)}
+
+
+def _of_package(bot: ModuleType) -> dict[str, ModuleType]:
+    package = bot.__name__.partition(".")[0]
+    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] == package}
+
+
+def _text(module: ModuleType) -> str:
     try:
-        return _PIPELINE_IMPORT.search(inspect.getsource(module)) is not None
+        return inspect.getsource(module)
     except (OSError, TypeError):
-        return False
+        return ""
 
 
 def explain(error: BaseException) -> str:
@@ -78,11 +147,6 @@ def _from_file(path: Path) -> ModuleType:
     path = path.resolve()
     if not path.is_file():
         raise BotImportError(f"{path} is not there")
-    # As when Python runs the file itself: its neighbours can be imported.
-    sys.path.insert(0, str(path.parent))
-    for name in OURS:
-        if (path.parent / name).is_dir():
-            importlib.import_module(name).__path__.append(str(path.parent / name))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise BotImportError(f"{path} is not a Python file")

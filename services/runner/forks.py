@@ -88,7 +88,7 @@ class Zygote:
 
     def __init__(self) -> None:
         self.error = ""
-        """Why the bot does not import; empty if it does, or is not known to."""
+        """Which bots do not import, and why; empty if all do, or are not known not to."""
         self._process: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
         self._forked: set[SessionProcess] = set()
@@ -186,11 +186,11 @@ class Zygote:
             except TimeoutError:
                 log.warning("bot_still_importing", for_s=round(time.monotonic() - started))
         moulded = msgspec.json.decode(message, type=Moulded)
-        self.error = moulded.error
-        if moulded.error:
-            log.error("bot_not_importable", error=moulded.error)
-        elif moulded.late:
-            log.warning("bot_imported_after_fork", why=moulded.late)
+        self.error = "; ".join(f"{agent}: {error}" if agent else error for agent, error in moulded.errors.items())
+        for agent, error in moulded.errors.items():
+            log.error("bot_not_importable", agent=agent, error=error)
+        for agent, why in moulded.late.items():
+            log.warning("bot_imported_after_fork", agent=agent, why=why)
         log.info("zygote_ready", import_s=round(moulded.import_s, 2), start_s=round(time.monotonic() - started, 2))
         self._control = control
         self._moulded.set()

@@ -299,7 +299,7 @@ class LiveSession:
 
     def _report(self, event: AnyEvent) -> None:
         async def write() -> None:
-            if not await self._runner.launches.report(self.claim.entry, self._runner.name, event):
+            if not await self._runner.launches.report(self.claim, self._runner.name, event):
                 self.lose()
 
         self._writes.put_nowait(write)

@@ -37,11 +37,14 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True, tag=str.lower):
 
 
 class Moulded(msgspec.Struct, frozen=True, kw_only=True):
-    """Zygote to supervisor, on their own line: forks can be had. `late` says why the bot is imported after the fork."""
+    """Zygote to supervisor, on their own line: forks can be had.
+
+    `errors` tell by agent which bots do not import, `late` why some are imported after the fork.
+    """
 
     import_s: float
-    error: str = ""
-    late: str = ""
+    errors: dict[str, str] = {}
+    late: dict[str, str] = {}
 
 
 class Forked(_Message, frozen=True, kw_only=True):

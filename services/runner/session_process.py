@@ -13,8 +13,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine
-from types import ModuleType
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
@@ -22,7 +22,7 @@ import structlog
 from pipecat.runner.types import RunnerArguments
 
 from services.runner import bot_arguments, bot_logs
-from services.runner.bot_source import BotImportError, explain, load, readable
+from services.runner.bot_source import PIPELINES, Bot, BotImportError, Source, explain, readable
 from services.runner.conclusion import conclude
 from services.runner.handing_back import hand_back
 from services.runner.kernel_timer import KernelTimer
@@ -69,16 +69,43 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-PIPELINES = "pipecat.pipeline.worker"
-"""A bot that has imported this speaks through a pipeline, whose frames say when it is in its room."""
 ARRIVES_DESPITE_ERROR_S = 1.0
 """A transport may complain of something lesser just before it says that it is connected."""
 
-Bot = ModuleType | BotImportError
+
+class Late(msgspec.Struct, frozen=True, kw_only=True):
+    """A bot that is imported after the fork: why, and what is known of it all the same."""
+
+    why: str
+    has_pipelines: bool
 
 
-def main(end: socket.socket, bot: Bot | None, settings: RunnerSettings) -> NoReturn:
-    """Be a session process, from the fork to the exit. Without a bot, import it first."""
+@dataclass(frozen=True)
+class Repertoire:
+    """The bots of a runner's agents."""
+
+    names: Mapping[str, str]
+    source: Source
+    moulded: dict[str, Bot]
+    """Those that were imported before the fork."""
+    late: Mapping[str, Late]
+
+    def complete(self) -> None:
+        """Import those that are left."""
+        for agent, late in self.late.items():
+            bot = self.source.bot(self.names[agent])
+            self.moulded[agent] = replace(bot, has_pipelines=bot.has_pipelines or late.has_pipelines)
+
+    def bot(self, agent: str) -> Bot:
+        """The bot of a launch, as the only one that there is from now on."""
+        bot = self.moulded[agent]
+        if bot.folder:
+            bot.folder.enter()
+        return bot
+
+
+def main(end: socket.socket, bots: Repertoire, settings: RunnerSettings) -> NoReturn:
+    """Be a session process, from the fork to the exit."""
     started = time.monotonic()
     os.setsid()
     be_called(SESSION_PROCESS)
@@ -87,24 +114,20 @@ def main(end: socket.socket, bot: Bot | None, settings: RunnerSettings) -> NoRet
     end.sendall(msgspec.json.encode(Forked(pid=os.getpid())) + b"\n")
     gc.enable()
     _reseed()
-    asyncio.run(_serve(end, bot or _load(settings), settings, timer, started))
+    bots.complete()
+    asyncio.run(_serve(end, bots, settings, timer, started))
     _exit(0)
 
 
-async def _serve(end: socket.socket, bot: Bot, settings: RunnerSettings, timer: KernelTimer, started: float) -> None:
+async def _serve(
+    end: socket.socket, bots: Repertoire, settings: RunnerSettings, timer: KernelTimer, started: float
+) -> None:
     pipe: Pipe[ToProcess] = await open_pipe(end, ToProcess)
     timer.stop()
     pipe.send(Ready(after_s=time.monotonic() - started))
     begin = await pipe.receive()
     if isinstance(begin, Begin):
-        await Session(pipe, begin, bot, settings, timer).run()
-
-
-def _load(settings: RunnerSettings) -> Bot:
-    try:
-        return load(settings.bot)
-    except BotImportError as error:
-        return error
+        await Session(pipe, begin, bots.bot(begin.launch.agent), settings, timer).run()
 
 
 def _reseed() -> None:
@@ -174,19 +197,19 @@ class Session:
         return task
 
     async def _call_bot(self) -> Over:
-        if isinstance(self._bot, BotImportError):
-            return Over(reason=Reason.BOT_IMPORT_ERROR, message=str(self._bot))
+        if isinstance(self._bot.module, BotImportError):
+            return Over(reason=Reason.BOT_IMPORT_ERROR, message=self._bot.error)
         try:
             arguments = await self._arguments()
         except RoomRefused as error:
             return Over(reason=Reason.JOIN_FAILED, message=bot_logs.without_secrets(str(error)))
         arrival = None
-        if self._launch.transport == "none" or PIPELINES not in sys.modules:
+        if self._launch.transport == "none" or not self._bot.has_pipelines:
             self._pipe.send(Entering())
             # After the bot's first step, and not at all if that was its last.
             arrival = asyncio.get_running_loop().call_soon(self._arrive)
         try:
-            await self._bot.bot(arguments)
+            await self._bot.module.bot(arguments)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and _told_to_stop():
                 raise

@@ -1,13 +1,16 @@
 """What a runner reads from the environment."""
 
+from collections.abc import Mapping
+
+from shared import agents
 from shared.settings import Count, LaunchSettings, Positive, Seconds
+
+BUILT_IN = "services.runner.bots.greeter"
 
 
 class RunnerSettings(LaunchSettings, frozen=True, kw_only=True):
     """A runner's settings; supervisor, zygote and session processes read the same."""
 
-    bot: str = "services.runner.bots.greeter"
-    """The bot: a path to a Python file, or a dotted module, with `async def bot(runner_args)`."""
     runner_slots: Positive = 1
     """How many sessions run side by side, each in a process of its own that waits warm."""
     runner_auto_start: bool = False
@@ -28,6 +31,21 @@ class RunnerSettings(LaunchSettings, frozen=True, kw_only=True):
     """How long a bot that was told to leave may take before its process is killed."""
     drain_grace_s: Seconds = 3600.0
     """How long live sessions may go on after SIGTERM before they are handed back to the queue."""
+
+    def __post_init__(self) -> None:
+        """Refuse a room without a bot for it.
+
+        Raises:
+            ValueError: it has none.
+        """
+        if self.runner_auto_start and self.daily_room_url and agents.DEFAULT not in self.agents:
+            raise ValueError("BOT: must be set, for with BOTS alone there is no bot for DAILY_ROOM_URL")
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Where the bot of each agent is."""
+        default = {agents.DEFAULT: self.bot or BUILT_IN} if agents.DEFAULT in self.agents else {}
+        return {**default, **agents.parse(self.bots)}
 
     @property
     def renew_every_s(self) -> float:

@@ -30,7 +30,7 @@ class Slots:
 
     @property
     def error(self) -> str:
-        """Why the bot does not import; empty if it does."""
+        """Which bots do not import, and why; empty if all do."""
         return self._zygote.error
 
     def pids(self) -> set[int]:

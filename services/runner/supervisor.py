@@ -265,6 +265,7 @@ class Supervisor:
             busy=len(self._sessions),
             free=self._slots.free if self._state == "ready" else 0,
             error=self._slots.error,
+            agents=self._settings.agents,
             running=sum(session.running for session in self._sessions.values()),
         )
 

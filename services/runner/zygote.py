@@ -1,7 +1,8 @@
-"""The mould of session processes: it imports Pipecat and the bot once, and forks.
+"""The mould of session processes: it imports Pipecat and the runner's bots once, and forks.
 
 It runs no thread, for a fork copies only the thread that forks. A bot that starts threads or opens connections when it
-is imported and warmed up is imported by each session process instead, after the fork.
+is imported and warmed up is imported by each session process instead, after the fork. One mould has the bots of all
+agents, so that any warm process can serve any launch.
 
 The supervisor starts it with one end of a SEQPACKET socket pair. It says `Moulded` once; then each message that it gets
 carries one end of a new process's pipe. A forked process is given to the supervisor: its immediate parent exits, and
@@ -16,14 +17,16 @@ import sys
 import threading
 import time
 import traceback
-from types import ModuleType
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from services.runner import bot_source, session_process
-from services.runner.bot_source import BotImportError, imports_pipelines, load
+from services.runner.bot_source import PIPELINES, Bot, Source
 from services.runner.pipe import Moulded
 from services.runner.process_names import ZYGOTE, be_called
+from services.runner.session_process import Late
 from services.runner.settings import RunnerSettings
 from shared import logs, settings
 
@@ -37,52 +40,51 @@ PIPELINE_MODULES = (
 )
 """What a bot with a pipeline imports when it is called, if it has not before; shared by all when imported here."""
 SOURCE_FILE = bot_source.__file__
-IMPORT_LATE = "import-late"
-IMPORT_LATE_WITH_PIPELINES = "import-late-with-pipelines"
 
 
-def main(control: socket.socket, mode: str, late: str) -> None:
+def main(control: socket.socket, late: dict[str, Late]) -> None:
     """Mould, then fork until the supervisor hangs up."""
     be_called(ZYGOTE)
     configuration = settings.load(RunnerSettings)
     logs.setup("bot", level=configuration.log_level, form=configuration.log_format)
     started = time.monotonic()
-    bot: session_process.Bot | None = None
-    if not mode:
-        bot = _load(configuration.bot, control)
-    if mode == IMPORT_LATE_WITH_PIPELINES or _has_pipelines(bot):
+    source = Source()
+    bots: dict[str, Bot] = {}
+    for agent, name in configuration.sources.items():
+        if agent not in late:
+            bots[agent] = _load(source, name, partial(_start_anew, control, late, agent))
+    announced = any(bot.has_pipelines for bot in bots.values()) or any(bot.has_pipelines for bot in late.values())
+    if announced or PIPELINES in sys.modules:
         _import_for_pipelines()
     gc.collect()
     gc.disable()
     gc.freeze()
     moulded = Moulded(
-        import_s=time.monotonic() - started, late=late, error=str(bot) if isinstance(bot, BotImportError) else ""
+        import_s=time.monotonic() - started,
+        late={agent: bot.why for agent, bot in late.items()},
+        errors={agent: bot.error for agent, bot in bots.items() if bot.error},
     )
     control.send(msgspec.json.encode(moulded))
-    _fork_on_request(control, bot, configuration)
+    _fork_on_request(control, session_process.Repertoire(configuration.sources, source, bots, late), configuration)
 
 
-def _load(name: str, control: socket.socket) -> session_process.Bot:
-    """Import the bot, or start anew without it if it does what a mould must not do."""
+def _load(source: Source, name: str, start_anew: Callable[[Late], None]) -> Bot:
+    """Import a bot, or start anew without it if it does what a mould must not do."""
     before = _sockets()
     started = time.monotonic()
-    try:
-        bot: ModuleType | BotImportError = load(name)
-    except BotImportError as error:
-        if error.__cause__:
-            _print_bots_part(error.__cause__)
-        bot = error
-    found = unforkable(threading.active_count() - 1, _native_threads(), _sockets() - before)
-    if found:
-        mode = IMPORT_LATE_WITH_PIPELINES if _has_pipelines(bot) else IMPORT_LATE
-        found = f"its import {found}, and takes {time.monotonic() - started:.2f} s for each session process"
-        os.set_inheritable(control.fileno(), True)
-        os.execv(sys.executable, [sys.executable, "-m", __spec__.name, str(control.fileno()), mode, found])  # noqa: S606
+    bot = source.bot(name)
+    if isinstance(bot.module, BaseException) and bot.module.__cause__:
+        _print_bots_part(bot.module.__cause__)
+    if found := unforkable(threading.active_count() - 1, _native_threads(), _sockets() - before):
+        why = f"its import {found}, and takes {time.monotonic() - started:.2f} s for each session process"
+        start_anew(Late(why=why, has_pipelines=bot.has_pipelines))
     return bot
 
 
-def _has_pipelines(bot: session_process.Bot | None) -> bool:
-    return session_process.PIPELINES in sys.modules or (isinstance(bot, ModuleType) and imports_pipelines(bot))
+def _start_anew(control: socket.socket, late: dict[str, Late], agent: str, bot: Late) -> None:
+    os.set_inheritable(control.fileno(), True)
+    known = msgspec.json.encode({**late, agent: bot}).decode()
+    os.execv(sys.executable, [sys.executable, "-m", __spec__.name, str(control.fileno()), known])  # noqa: S606
 
 
 def _print_bots_part(error: BaseException) -> None:
@@ -129,7 +131,7 @@ def _import_for_pipelines() -> None:
             print(f"{name} is not available to bots: {error}", file=sys.stderr)  # noqa: T201
 
 
-def _fork_on_request(control: socket.socket, bot: session_process.Bot | None, configuration: RunnerSettings) -> None:
+def _fork_on_request(control: socket.socket, bots: session_process.Repertoire, configuration: RunnerSettings) -> None:
     while True:
         message, fds, _, _ = socket.recv_fds(control, 64, 1)
         if not message:
@@ -139,15 +141,15 @@ def _fork_on_request(control: socket.socket, bot: session_process.Bot | None, co
             if os.fork():
                 os._exit(0)
             control.close()
-            _become_session(socket.socket(fileno=fds[0]), bot, configuration)
+            _become_session(socket.socket(fileno=fds[0]), bots, configuration)
         os.close(fds[0])
         os.waitpid(intermediate, 0)
 
 
-def _become_session(end: socket.socket, bot: session_process.Bot | None, configuration: RunnerSettings) -> None:
+def _become_session(end: socket.socket, bots: session_process.Repertoire, configuration: RunnerSettings) -> None:
     code = 70
     try:
-        session_process.main(end, bot, configuration)
+        session_process.main(end, bots, configuration)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
     except BaseException:  # noqa: BLE001 - nothing may find its way back into the zygote's loop
@@ -158,4 +160,4 @@ def _become_session(end: socket.socket, bot: session_process.Bot | None, configu
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])), *(sys.argv[2:] or ("", "")))
+    main(socket.socket(fileno=int(sys.argv[1])), msgspec.json.decode((*sys.argv[2:], "{}")[0], type=dict[str, Late]))

@@ -1,14 +1,15 @@
 -- Accept a session, unless its room has one already or the queue is full; a dead letter whose launch it is goes.
 --
--- KEYS  room, launch, relaunch, events, session, dead
--- ARGV  session id, launch JSON, `queued` event JSON, group of claims, queue limit, events kept, dead letter's id or ''
+-- KEYS  room, launch, relaunch, events, session, dead, agents
+-- ARGV  session id, launch JSON, `queued` event JSON, group of claims, queue limit, events kept, dead letter's id or '',
+--       the agent whose streams these are, '' for the default one
 -- Gives {'queued', session id, queue depth} or {'reused', the room's session id, 0} or {'full', '', queue depth} or
 -- {'gone', '', 0}: there is no such dead letter. Only the first changes anything.
 --
 -- Repeating a call is safe: this very session has the room then, or has had it and is over already. The depth counts
 -- entries that are in no pending list, this one included.
-local room, launch, relaunch, events, session, dead = unpack(KEYS)
-local id, launch_json, event_json, group, limit, kept, letter = unpack(ARGV)
+local room, launch, relaunch, events, session, dead, agents = unpack(KEYS)
+local id, launch_json, event_json, group, limit, kept, letter, agent = unpack(ARGV)
 
 local function waiting_in(stream)
   return redis.call('XLEN', stream) - redis.call('XPENDING', stream, group)[1]
@@ -29,6 +30,7 @@ end
 local waiting = depth()
 if waiting >= tonumber(limit) then return {'full', '', waiting} end
 
+if agent ~= '' then redis.call('SADD', agents, agent) end
 local entry = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event_json)
 redis.call('XADD', session, entry, 'json', event_json)
 redis.call('XADD', launch, entry, 'json', launch_json)

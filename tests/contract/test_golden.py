@@ -53,6 +53,7 @@ LAUNCH = Launch(
     labels={"team": "one"},
     failures=(FAILURE,),
     redriven_from="s0",
+    agent="sales",
 )
 EVENT: dict[str, Any] = {"session_id": "s1", "attempt": 1}
 COMMAND: dict[str, Any] = {"command_id": "c1", "reply_to": "gateway-1"}
@@ -69,6 +70,7 @@ MESSAGES: list[Wire] = [
         reason=Reason.BOT_DIED,
         message="killed by SIGKILL",
         redriven_from="s0",
+        agent="sales",
     ),
     ColdStart(**EVENT, launcher="process", error="the cold runner exited with code 1"),
     Starting(**EVENT, runner="runner-1", start="warm"),
@@ -94,6 +96,7 @@ MESSAGES: list[Wire] = [
         free=1,
         running=1,
         error="the bot does not import",
+        agents=("", "sales"),
     ),
 ]
 EACH = pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)

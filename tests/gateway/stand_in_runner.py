@@ -16,6 +16,7 @@ from shared.contract import (
     Reply,
     Running,
     Starting,
+    launch_streams,
 )
 from shared.launches import Claim, EntryId, Launches
 from shared.redis_connection import Redis
@@ -40,13 +41,13 @@ class StandInRunner:
     async def try_to_claim(self, wait_s: float) -> Claim | None:
         """The same, or None when there is nothing to claim in this time."""
         await self.launches.ensure_group(CLAIMS)
-        streams = dict.fromkeys(launches.STREAMS, ">")
+        streams = dict.fromkeys(launch_streams([""]), ">")
         found = await read_group(self._redis, CLAIMS, self.name, streams, count=1, block_s=wait_s)
         claims = [Claim(EntryId(entry), launches.decode(fields)) for _, entries in found for entry, fields in entries]
         return claims[0] if claims else None
 
     async def report(self, claim: Claim, event: AnyEvent) -> None:
-        assert await self.launches.report(claim.entry, self.name, event)
+        assert await self.launches.report(claim, self.name, event)
 
     async def starting(self) -> Claim:
         """Take the oldest launch and say so."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from services.operator import overflow, share
+from services.operator import overflow, portion
 from services.operator.launcher import ColdRunner, Ending
 from services.operator.overflow import CLAIM_WITHIN_S, MAX_FAILURES, Overflow, Waiting, back_off_s, decide
 from services.operator.processes import Processes, ending
@@ -242,7 +242,7 @@ async def test_two_operators_start_one_cold_runner_for_each_launch(redis: Redis)
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overflow, "RENEW_EVERY_S", 0.1)
-    monkeypatch.setattr(share, "ABANDONED_S", 0.5)
+    monkeypatch.setattr(portion, "ABANDONED_S", 0.5)
 
 
 @pytest.mark.usefixtures("_quick")
@@ -302,7 +302,7 @@ async def test_without_a_launcher_launches_are_acknowledged_and_wait(redis: Redi
     stop.set()
     await task
     await own.aclose()
-    assert await Launches(redis).standing([entry]) == ["waiting"]
+    assert await Launches(redis).standing([(LAUNCH, entry)]) == ["waiting"]
 
 
 async def test_an_operator_goes_on_when_redis_has_come_back_empty(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ async def a_claim(redis: Redis, claims: Claims) -> Claim:
     assert claim.launch == launch
     launches = Launches(redis)
     assert await launches.find(launch.room_url) == launch.session_id
-    assert await launches.standing([claim.entry]) == ["taken"]
+    assert await launches.standing([(LAUNCH, claim.entry)]) == ["taken"]
     assert await launches.depth() == 0
     assert await launches.lease(claim.entry)
     assert await launches.held("runner-1")
@@ -143,7 +143,7 @@ async def a_command(redis: Redis, launch: Launch, inbox: Inbox) -> None:
 async def the_reports_of_a_runner(redis: Redis, claim: Claim) -> None:
     session_id = claim.launch.session_id
     assert await Launches(redis).renew("runner-1", [claim.entry]) == []
-    assert await Launches(redis).report(claim.entry, "runner-1", Running(session_id=session_id, attempt=1))
+    assert await Launches(redis).report(claim, "runner-1", Running(session_id=session_id, attempt=1))
     assert await News(redis).publish(ColdStart(session_id=session_id, attempt=1, launcher="process"))
     assert [len(history) for history in await events.histories(redis, [session_id, "none"])] == [3, 0]
     here = Presence(

@@ -192,7 +192,7 @@ async def test_renewing_nothing_loses_nothing(redis: Redis, launches: Launches) 
 
 async def test_the_holder_reports_to_history_and_feed_with_one_id(redis: Redis, launches: Launches) -> None:
     entry = await claimed(redis)
-    assert await launches.report(entry, "a", Running(session_id="s1", attempt=1))
+    assert await launches.report(Claim(entry, launch()), "a", Running(session_id="s1", attempt=1))
     assert await history(redis) == await feed(redis)
     assert (await events.history(redis, "s1"))[-1][0] == (await streams.between(redis, EVENTS))[-1][0]
     assert (await history(redis))[-1] == Running(session_id="s1", attempt=1)
@@ -202,7 +202,7 @@ async def test_the_holder_reports_to_history_and_feed_with_one_id(redis: Redis, 
 async def test_a_report_without_the_lease_writes_nothing(redis: Redis, launches: Launches, case: str) -> None:
     entry = await unheld(redis, launches, case)
     before = await contents(redis)
-    assert not await launches.report(entry, "a", Running(session_id="s1", attempt=1))
+    assert not await launches.report(Claim(entry, launch()), "a", Running(session_id="s1", attempt=1))
     assert await contents(redis) == before
 
 
@@ -227,7 +227,7 @@ async def test_a_requeued_launch_replaces_the_old_entry_and_is_free(redis: Redis
     new = await launches.requeue(old, "a", following)
     assert new
     assert [entry for entry, _ in await launches.live(10)] == [new]
-    assert await launches.standing([old, new]) == ["gone", "waiting"]
+    assert await launches.standing([(LAUNCH, old), (contract.RELAUNCH, new)]) == ["gone", "waiting"]
     assert await launches.read(new) == following
     assert (await events.history(redis, "s1"))[-1][0] == new
     last = (await history(redis))[-1]
@@ -358,15 +358,15 @@ async def test_news_of_no_session_are_dropped(redis: Redis) -> None:
 async def test_standing_and_lease_follow_a_launch_from_offer_to_end(redis: Redis, launches: Launches) -> None:
     await launches.offer(launch(), queue_limit=10)
     [(entry, _)] = await launches.live(1)
-    assert await launches.standing([entry]) == ["waiting"]
+    assert await launches.standing([(LAUNCH, entry)]) == ["waiting"]
     assert await launches.lease(entry) is None
     assert await launches.depth() == 1
     await streams.read_group(redis, CLAIMS, "a", {LAUNCH: ">"})
     lease = await launches.lease(entry)
     assert lease == Lease(entry, "a", lease.age_ms if lease else -1)
-    assert await launches.standing([entry]) == ["taken"]
+    assert await launches.standing([(LAUNCH, entry)]) == ["taken"]
     assert await launches.depth() == 0
     await launches.finish(entry, "a", launch(), ENDED)
-    assert await launches.standing([entry]) == ["gone"]
+    assert await launches.standing([(LAUNCH, entry)]) == ["gone"]
     assert await launches.standing([]) == []
     assert await launches.read(entry) is None
