@@ -44,7 +44,7 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: Positive = 3
     """How many bots a session may use up before it is a dead letter."""
     bot: str = ""
-    """The bot of sessions that name no agent: a path to a Python file, or a module, with `async def bot(runner_args)`."""
+    """The bot of sessions that name no agent: path to a Python file, or a module, with `async def bot(runner_args)`."""
     bots: BotList = ""
     """Further bots by the names of their agents: `sales=bots/sales.py,support=acme.support`."""
 

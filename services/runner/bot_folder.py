@@ -30,8 +30,11 @@ class BotFolder:
     def enter(self) -> None:
         """Have the folder's modules found, before all others, from now on."""
         sys.path.insert(0, str(self._path))
-        for name in self._extended():
-            importlib.import_module(name).__path__.insert(0, str(self._path / name))
+        for name in OURS:
+            place, places = str(self._path / name), importlib.import_module(name).__path__
+            # Python finds it by itself, and forgets it again, unless it has an `__init__.py`.
+            if (self._path / name).is_dir() and place not in places:
+                places.append(place)
         for name, module in self._own.items():
             _put(name, module)
 
@@ -46,8 +49,6 @@ class BotFolder:
             self._own = {name: module for name, module in sys.modules.items() if self._is_own(name, module, before)}
             for name in self._own:
                 _put(name, before.get(name))
-            for name in self._extended():
-                importlib.import_module(name).__path__.remove(str(self._path / name))
             sys.path.remove(str(self._path))
 
     def _is_own(self, name: str, module: ModuleType, before: dict[str, ModuleType]) -> bool:
@@ -60,9 +61,6 @@ class BotFolder:
         """Whether it is found through this folder, and not through one within it, such as a virtual environment."""
         nested = [Path(place) for place in sys.path if Path(place) != self._path and self._path in Path(place).parents]
         return self._path in file.parents and not any(place in file.parents for place in nested)
-
-    def _extended(self) -> list[str]:
-        return [name for name in OURS if (self._path / name).is_dir() and self._path != Path(__file__).parents[2]]
 
 
 def _put(name: str, module: ModuleType | None) -> None:

@@ -51,6 +51,7 @@ async def test_a_dead_letter_says_what_was_asked_for_and_why_it_was_given_up(
             {"attempt": 2, "reason": "bot_error", "message": "ValueError: no"},
         ],
         "labels": {"a": "b"},
+        "agent": "",
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.contract import LAUNCH, OVERFLOW, ColdStart, Ended, Leave, Queued, Reason, Running, Starting
+from shared.contract import LAUNCH, OVERFLOW, ColdStart, Ended, Leave, Queued, Reason, Running, Starting, session_key
 from shared.redis_connection import Redis
 from tests.launching import SCRIPTED, offer, records, send
 from tests.processes import Child, Children, free_port, session_event, until_gone
@@ -154,3 +154,16 @@ async def test_bad_settings_stop_the_operator_with_every_name(children: Children
     assert await operator.wait() == 1
     for name in ("COLD_MAX", "LAUNCHER: expected one of process, none", "OVERFLOW_GRACE"):
         assert name in operator.output()
+
+
+async def test_a_launch_of_an_agent_is_served_by_a_cold_runner_of_an_operator_that_has_the_agent(
+    redis: Redis, start: StartOperator, record: Path
+) -> None:
+    start(BOTS=f"support={SCRIPTED}", BOT="")
+    start(BOTS=f"sales={SCRIPTED}", BOT="")
+    launch = await offer(redis, body={"do": "return"}, agent="sales")
+    unknown = await offer(redis, agent="lawyer")
+    assert (await session_event(redis, launch.session_id, Starting)).start == "cold"
+    assert (await session_event(redis, launch.session_id, Ended)).reason is Reason.COMPLETED
+    assert [line.session_id for line in records(record)] == [launch.session_id] * 2
+    assert await redis.xlen(session_key(unknown.session_id)) == 1
