@@ -9,11 +9,12 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 | `{bot}:launch:<agent>`       | the same, for a named agent   | the same groups, by those who have the agent     |
 | `{bot}:relaunch:<agent>`     | the same, for a named agent   | the same groups, by those who have the agent     |
 | `{bot}:agents`               | offer, and whoever serves one | sweeps, gateways: every agent ever, a set        |
-| `{bot}:events`               | everyone                      | gateways (plain XREAD): the fleet feed           |
+| `{bot}:events`               | everyone                      | gateways (plain XREAD), group `webhooks`: a feed |
 | `{bot}:session:<session>`    | everyone, same ids as feed    | gateways: its fold is the session                |
 | `{bot}:commands:<session>`   | gateway                       | group `runner`: whoever holds the lease          |
 | `{bot}:replies:<gateway>`    | runners                       | that gateway                                     |
 | `{bot}:runners`              | runners                       | gateways, operators: presence                    |
+| `{bot}:webhooks:dead`        | operators                     | people: events that no receiver took             |
 | `{bot}:dead`                 | whoever gives up              | gateways: people redrive or delete its entries   |
 | `{bot}:room:<room_url>`      | the scripts only              | the scripts only: room -> session, no stream     |
 
@@ -37,11 +38,14 @@ AGENTS = "{bot}:agents"
 EVENTS = "{bot}:events"
 RUNNERS = "{bot}:runners"
 DEAD = "{bot}:dead"
+DEAD_WEBHOOKS = "{bot}:webhooks:dead"
 
 CLAIMS = "runners"
 """The launch stream's group whose pending list is the lease table."""
 OVERFLOW = "operators"
 """The launch stream's group through which exactly one operator looks at each launch."""
+WEBHOOKS = "webhooks"
+"""The feed's group through which the operators share the events that go to a receiver outside."""
 COMMANDS = "runner"
 """The group of a command stream; its one consumer is the holder of the session's lease."""
 
@@ -68,6 +72,7 @@ REPLIES_KEPT_S = 120
 """How long an unread reply, and with it the stream of a gateway that is gone, is kept."""
 REPLIES_KEPT = 1_000
 DEAD_KEPT = 10_000
+DEAD_WEBHOOKS_KEPT = 10_000
 PRESENCE_EVERY_S = 2.0
 PRESENCE_KEPT_S = 8.0
 """A runner that said nothing for this long is not part of the fleet's picture any more."""
@@ -197,6 +202,13 @@ class DeadLetter(Wire, frozen=True, kw_only=True):
 
     launch: Launch | None = None
     unreadable: str = ""
+
+
+class DeadWebhook(Wire, frozen=True, kw_only=True):
+    """Operator, to people: an event as it would have been sent, and why it was given up."""
+
+    event: dict[str, Any]
+    error: str
 
 
 class Event(Wire, frozen=True, kw_only=True, tag_field="type"):

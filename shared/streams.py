@@ -11,11 +11,11 @@ Fields: TypeAlias = dict[str, str]
 Entries: TypeAlias = list[tuple[str, Fields]]
 
 
-async def ensure_group(redis: Redis, stream: str, group: str) -> None:
-    """Create a stream and a group that reads it from its beginning, if they are not there."""
+async def ensure_group(redis: Redis, stream: str, group: str, start: str = "0") -> None:
+    """Create a stream and a group that reads it from its beginning or from `start`, if they are not there."""
     with translated():
         try:
-            await redis.xgroup_create(stream, group, id="0", mkstream=True)
+            await redis.xgroup_create(stream, group, id=start, mkstream=True)
         except ResponseError as error:
             if not str(error).startswith("BUSYGROUP"):
                 raise

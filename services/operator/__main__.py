@@ -13,10 +13,13 @@ from services.operator.overflow import Overflow
 from services.operator.processes import Processes
 from services.operator.settings import OperatorSettings
 from services.operator.share import Share
+from services.operator.webhook_sender import sender
+from services.operator.webhooks import Webhooks
 from shared import logs, redis_connection
 from shared.errors import SettingsError
 from shared.health import health_server
 from shared.lifecycle import shutdown_signals
+from shared.redis_connection import Redis
 from shared.settings import load
 from shared.sweep import Sweep
 
@@ -37,10 +40,20 @@ async def main(settings: OperatorSettings) -> None:
             log.info("operator_started", operator=name, launcher=settings.launcher, cold_max=settings.cold_max)
             async with asyncio.TaskGroup() as group:
                 sweeping = group.create_task(sweep.run(SWEEP_EVERY_S))
+                if settings.webhook_url:
+                    group.create_task(send_webhooks(redis, name, settings, shutdown.asked))
                 await overflow.run(shutdown.asked)
                 sweeping.cancel()
             await processes.stop(shutdown)
     log.info("operator_stopped", operator=name)
+
+
+async def send_webhooks(redis: Redis, name: str, settings: OperatorSettings, stop: asyncio.Event) -> None:
+    """Send the fleet's events until told to stop."""
+    async with sender(
+        settings.webhook_url, settings.webhook_secret, allow_private=settings.webhook_allow_private
+    ) as to_receiver:
+        await Webhooks(redis, name, to_receiver, settings.webhook_types).run(stop)
 
 
 if __name__ == "__main__":

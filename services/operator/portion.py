@@ -26,13 +26,17 @@ Taken = list[tuple[EntryId, Fields]]
 class Portion:
     """The operations on it. Every call raises `Unavailable` when Redis does not answer."""
 
-    def __init__(self, redis: Redis, operator: str, group: str, streams: Sequence[str]) -> None:
+    def __init__(self, redis: Redis, operator: str, group: str, streams: Sequence[str], *, start: str = "0") -> None:
+        """A group that is not there yet begins at `start`: `0` for all that there is, `$` for what comes later."""
         self._redis = redis
         self._reader = BlockingReader(redis, group, operator)
         self._operator = operator
         self._group = group
         self._streams = tuple(streams)
+        self._start = start
         self._cursor = "0"
+        self.dropped = 0
+        """How many abandoned entries were not in their stream any more when they were to be taken over."""
 
     def look_back(self) -> None:
         """Let the next `receive` begin with what was given to this operator before: an answer may have got lost."""
@@ -87,10 +91,20 @@ class Portion:
         """Let go of the blocking connection."""
         await self._reader.aclose()
 
+    async def never_read(self, stream: str) -> int:
+        """How many entries a stream has dropped before anyone in the group was given them, as far as it is known."""
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xinfo_stream(stream)
+            pipe.xinfo_groups(stream)
+            with translated():
+                about, groups = await pipe.execute()
+        read = next((group["entries-read"] for group in groups if group["name"] == self._group), None)
+        return 0 if read is None else max(about["entries-added"] - about["length"] - read, 0)
+
     async def _prepare(self) -> None:
         """Create what is read, if it is not there."""
         for stream in self._streams:
-            await ensure_group(self._redis, stream, self._group)
+            await ensure_group(self._redis, stream, self._group, self._start)
 
     async def _take_over_from(self, stream: str) -> Taken:
         found: Taken = []
@@ -100,7 +114,8 @@ class Portion:
                 answer: Any = await self._redis.xautoclaim(
                     stream, self._group, self._operator, int(ABANDONED_S * 1000), cursor, count=_PAGE
                 )
-            cursor, entries = answer[:2]
+            cursor, entries, gone = answer
+            self.dropped += len(gone)
             found += [(EntryId(entry), fields) for entry, fields in entries]
             if cursor == "0-0":
                 return found

@@ -18,6 +18,7 @@ from shared.contract import (
     Candidates,
     ColdStart,
     DeadLetter,
+    DeadWebhook,
     Ended,
     Failed,
     Failure,
@@ -61,6 +62,7 @@ CANDIDATE = IceCandidate(candidate="candidate:1", sdp_mid="0", sdp_m_line_index=
 MESSAGES: list[Wire] = [
     LAUNCH,
     DeadLetter(launch=LAUNCH, unreadable="{"),
+    DeadWebhook(event={"id": "1-0", "type": "running", "session_id": "s1"}, error="the receiver answered 500"),
     Queued(
         **EVENT,
         room_url="https://example.daily.co/room",
