@@ -29,8 +29,12 @@ class ScriptCall:
 
     @property
     def undeclared(self) -> set[str]:
-        """Keys that a Redis Cluster could have on another node."""
-        return self.touched - self.declared
+        """Keys that a Redis Cluster could have on another node.
+
+        A declared one that ends with a colon is what a family of keys begins with; their hash tag stands in it.
+        """
+        families = tuple(key for key in self.declared if key.endswith(":") and "{bot}" in key)
+        return {key for key in self.touched - self.declared if not key.startswith(families)}
 
 
 @asynccontextmanager

@@ -132,10 +132,10 @@ async def a_claim(redis: Redis, claims: Claims) -> Claim:
 async def a_command(redis: Redis, launch: Launch, inbox: Inbox) -> None:
     say = Say(command_id="c1", text="Hello", reply_to="gateway-1")
     assert await inbox.open(launch.session_id) == []
-    assert await Commands(redis).send(launch.session_id, launch.room_url, say)
+    assert await Commands(redis).send(launch.session_id, launch.room_url, say) == "sent"
     [(session_id, entry, command)] = await inbox.read()
     assert (session_id, command) == (launch.session_id, say)
-    await inbox.reply(session_id, entry, command, Reply(command_id="c1", outcome=Outcome.DELIVERED))
+    await inbox.reply(session_id, entry, command, Reply(command_id="c1", outcome=Outcome.DELIVERED), attempt=1)
     assert await redis.xlen(contract.replies_key("gateway-1")) == 1
     inbox.close(launch.session_id)
 

@@ -96,7 +96,9 @@ async def test_what_an_earlier_holder_left_undone_is_given_first_and_once(redis:
         await send(redis, launch, say("done"))
         await send(redis, launch, say("undone"))
         [(_, first, command), _] = await earlier.read()
-        await earlier.reply(launch.session_id, first, command, Reply(command_id="done", outcome=Outcome.DELIVERED))
+        await earlier.reply(
+            launch.session_id, first, command, Reply(command_id="done", outcome=Outcome.DELIVERED), attempt=1
+        )
     await send(redis, launch, say("unseen"))
     assert [command for _, command in await inbox.open(launch.session_id)] == [say("undone"), say("unseen")]
     await send(redis, launch, say("new"))
@@ -151,7 +153,9 @@ async def test_a_reply_takes_the_command_away_and_goes_to_the_gateway_that_waits
     await inbox.open(launch.session_id)
     await send(redis, launch, say("a", reply_to=reply_to))
     [(session, entry, command)] = await inbox.read()
-    await inbox.reply(session, entry, command, Reply(command_id="a", outcome=Outcome.DELIVERED, result={"x": 1}))
+    await inbox.reply(
+        session, entry, command, Reply(command_id="a", outcome=Outcome.DELIVERED, result={"x": 1}), attempt=1
+    )
     assert await redis.xlen(stream) == 0
     assert (await pending(redis, stream))["pending"] == 0
     replies = await streams.between(redis, contract.replies_key("gateway-1"))
@@ -163,7 +167,7 @@ async def test_a_reply_takes_the_command_away_and_goes_to_the_gateway_that_waits
 
 async def test_a_command_to_a_session_that_is_over_is_not_accepted(redis: Redis) -> None:
     launch = a_launch()
-    assert not await Commands(redis).send(launch.session_id, launch.room_url, Leave(command_id="c"))
+    assert await Commands(redis).send(launch.session_id, launch.room_url, Leave(command_id="c")) == "over"
 
 
 async def pending(redis: Redis, stream: str) -> Any:
