@@ -66,6 +66,8 @@ async def _note(redis: Any, line: str, calls: list[ScriptCall]) -> None:
 
 
 async def _keys(redis: Any, command: list[str]) -> set[str]:
+    if len(command) == 1:
+        return set()
     try:
         return set(await redis.execute_command("COMMAND GETKEYS", *command))
     except ResponseError as error:

@@ -145,7 +145,7 @@ async def the_reports_of_a_runner(redis: Redis, claim: Claim) -> None:
     assert await Launches(redis).renew("runner-1", [claim.entry]) == []
     assert await Launches(redis).report(claim.entry, "runner-1", Running(session_id=session_id, attempt=1))
     assert await News(redis).publish(ColdStart(session_id=session_id, attempt=1, launcher="process"))
-    assert [len(history) for history in await events.histories(redis, [session_id, "none"])] == [3, 0]
+    assert [len(history) for history in await events.histories(redis, [session_id, "none"])] == [4, 0]
     here = Presence(
         runner="r", host="h", pid=1, start="warm", version="1", state="ready", slots=1, busy=0, free=1, running=0
     )
