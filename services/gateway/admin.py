@@ -140,7 +140,11 @@ async def _to_all(parts: Parts, data: AdminRequest) -> AdminReplies:
     withdrawn = await _withdraw(parts, list(found.values())) if data.type == "leave" else set()
     left = [letter for id_, letter in letters.items() if id_ not in withdrawn]
     fates = dict(zip([letter.session_id for letter in left], await asking.ask_all(parts, left, data.wait), strict=True))
-    return AdminReplies(commands=[_one(letter, *fates.get(id_, ("sent", None))) for id_, letter in letters.items()])
+    commands = []
+    for id_, letter in letters.items():
+        gone = Reply(command_id=letter.command.command_id, outcome=Outcome.DELIVERED, message=WITHDRAWN)
+        commands.append(_one(letter, *fates.get(id_, ("sent", gone if data.wait else None))))
+    return AdminReplies(commands=commands)
 
 
 async def _withdraw(parts: Parts, claims: Sequence[Claim]) -> set[str]:

@@ -1,10 +1,10 @@
 import asyncio
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
-from services.gateway.admin_requests import ONE_OF_THREE
+from services.gateway.admin_requests import ONE_OF_THREE, Kind
 from shared.contract import (
     FIELD,
     UNDONE_COMMANDS,
@@ -173,16 +173,13 @@ async def test_a_command_to_nobody_is_not_found(gateway: Gateway, runner: StandI
         ({"all": True, "room_url": "https://a.daily.co/b", "message": "x"}, f"session_id: {ONE_OF_THREE}"),
         ({"all": True, "type": "update"}, "tts: must be given for type update"),
         ({"session_id": "a", "type": "update", "tts": {}}, "tts: has no setting; there are model, voice, language"),
-        ({"session_id": "a", "type": "update", "tts": {"voise": "x"}}, "tts.voise: there is no such field"),
+        ({"session_id": "a", "type": "update", "tts": {"voise": "x"}}, "tts: voise: there is no such field"),
         ({"session_id": "a", "type": "custom"}, "data: must be given for type custom"),
         ({"session_id": "a", "type": "mute", "mode": "immediate"}, "mode: is not for type mute"),
         ({"session_id": "a", "type": "say", "text": "x", "data": None}, "data: is not for type say"),
         ({"session_id": "a", "message": "x", "labels": {}}, "labels: can only be given together with all"),
         ({"session_id": "a"}, "message: must be given for type message"),
-        (
-            {"session_id": "a", "type": "dance"},
-            "type: must be one of say, message, interrupt, mute, unmute, update, app_message, dtmf, custom, leave",
-        ),
+        ({"session_id": "a", "type": "dance"}, f"type: must be one of {', '.join(get_args(Kind))}"),
         ({"session_id": "a", "message": "x", "mode": "later"}, "mode: must be one of queued, immediate"),
     ],
 )
@@ -210,7 +207,7 @@ async def test_what_is_missing_is_said_as_a_whole(gateway: Gateway, body: dict[s
         ({"session_id": "a", "type": "dtmf", "digits": "12A"}, "digits"),
         ({"session_id": "a", "type": "dtmf", "digits": "1", "text": "x"}, "text"),
         ({"session_id": "a", "type": "app_message"}, "data"),
-        ({"session_id": "a", "type": "update", "llm": {"temperature": 1}}, "llm.temperature"),
+        ({"session_id": "a", "type": "update", "llm": {"temperature": 1}}, "llm: temperature"),
         ({"session_id": "a", "type": "leave", "message": "x"}, "message"),
         ({"session_id": "a", "message": "x", "expires_s": 0}, "expires_s"),
     ],
