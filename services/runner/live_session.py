@@ -76,6 +76,8 @@ class LiveSession:
         self._dismissed = asyncio.Event()
         self._log = log.bind(session_id=claim.launch.session_id, attempt=claim.launch.attempt)
         self._over: Over | None = None
+        self._early: list[Do] | None = []
+        """Commands that came before the process knows its launch; None from then on."""
         self._began = time.monotonic()
         self._ran_s = 0.0
         """How long earlier attempts kept the session running, pauses between them included."""
@@ -134,6 +136,9 @@ class LiveSession:
                 renewed_at=self._renewed_at,
             )
         )
+        for do in self._early or ():
+            self._process.pipe.send(do)
+        self._early = None
 
     def order(self, reason: Reason) -> None:
         """Have the bot leave its room for this reason; only the first order counts, and none after its own end."""
@@ -158,8 +163,11 @@ class LiveSession:
                 self._log.error("command_unreadable", entry=entry, command_id=command_id)
                 self._reply(entry, command, reply)
             case _:
-                due = self._runner.inbox.due(entry, command)
-                self._process.pipe.send(Do(entry=entry, command=command, due=due))
+                do = Do(entry=entry, command=command, due=self._runner.inbox.due(entry, command))
+                if self._early is None:
+                    self._process.pipe.send(do)
+                else:
+                    self._early.append(do)
 
     def renewed(self, at: float) -> None:
         """The lease was renewed, by a call that was made at this time."""

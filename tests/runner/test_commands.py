@@ -83,6 +83,7 @@ async def test_a_command_sent_before_the_bot_is_up_is_delivered_when_it_is(
         ("s", "say", Outcome.DELIVERED, 1),
         ("c", "custom", Outcome.DELIVERED, 1),
     ]
+    await until(lambda: len(recorded(record)) == 2)
     assert sorted(line[3:] for line in recorded(record)) == [["c", {"n": 1}], ["s", "TTSSpeakFrame"]]
     assert await redis.xlen(commands_key(launch.session_id)) == 0
 
@@ -159,12 +160,12 @@ async def test_what_a_finished_pipeline_is_given_does_not_count_as_delivered(
     launch = await offer(redis, body={"handler": "finish"})
     await send(redis, launch, Custom(command_id="last", data=1))
     await until(lambda: any(line[4] == "finished" for line in recorded(record)))
-    await send(redis, launch, Say(command_id="too late", text="x"))
+    await send(redis, launch, Say(command_id="too_late", text="x"))
     await send(redis, launch, Leave(command_id="leave"))
     ended = await session_event(redis, launch.session_id, Ended)
     assert [(fate.command_id, fate.outcome, fate.reason) for fate in await fates(redis, launch)] == [
         ("last", Outcome.DELIVERED, None),
-        ("too late", Outcome.FAILED, CommandReason.SESSION_OVER),
+        ("too_late", Outcome.FAILED, CommandReason.SESSION_OVER),
         ("leave", Outcome.DELIVERED, None),
     ]
     assert ended.reason == "left"
