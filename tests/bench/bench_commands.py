@@ -1,4 +1,4 @@
-"""How long a command takes from its request to the bot's pipeline, beside a list that the bot polls; and what it costs."""
+"""From the request of a command to the bot's pipeline, beside a list that the bot polls; and what commands cost."""
 
 import asyncio
 import random

@@ -27,9 +27,14 @@ class Recorder(FrameProcessor):
         """Record what is to be said, and when."""
         await super().process_frame(frame, direction)
         if isinstance(frame, TTSSpeakFrame):
-            with Path(os.environ["BOT_RECORD"]).open("a") as file:
-                file.write(f"{frame.text} {time.monotonic():.6f}\n")
+            record(f"{frame.text} {time.monotonic():.6f}")
         await self.push_frame(frame, direction)
+
+
+def record(line: str) -> None:
+    """One line into BOT_RECORD."""
+    with Path(os.environ["BOT_RECORD"]).open("a") as file:
+        file.write(line + "\n")
 
 
 async def bot(args: RunnerArguments) -> None:
