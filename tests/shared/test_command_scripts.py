@@ -82,6 +82,26 @@ async def finish(redis: Redis, event: Ended | Failed | None = None) -> Launch:
     return launch
 
 
+# send_command
+
+
+async def test_a_command_is_accepted_once_however_often_it_is_sent_at_a_time(redis: Redis) -> None:
+    """The client repeats a call whose answer did not come."""
+    _, launch = await claimed(redis)
+    for number in "112":
+        await sent(redis, launch, Say(command_id=number, text="x"))
+    assert await redis.xlen(commands_key(launch.session_id)) == 2
+
+
+async def test_a_stream_that_is_full_takes_no_more_and_a_room_of_another_session_takes_nothing(redis: Redis) -> None:
+    _, launch = await claimed(redis)
+    send = Script(redis, "send_command")
+    keys = [contract.room_key(launch.room_url), commands_key(launch.session_id)]
+    assert [await send(keys, [launch.session_id, text, COMMANDS, 2]) for text in "abc"] == ["sent", "sent", "full"]
+    assert await send(keys, ["another", "d", COMMANDS, 9]) == "over"
+    assert await redis.xlen(commands_key(launch.session_id)) == 2
+
+
 # take_commands
 
 
