@@ -1,38 +1,114 @@
-"""Commands to bots and what became of them."""
+"""Commands to bots and what became of them.
+
+Commands of one session reach its bot in the order of their entry ids, whoever holds the session. What another consumer
+was given and has not done, such as a runner that was frozen and does not know yet that its lease is gone, the holder
+takes from it: with each read, because what came later must not overtake it, and with each renewal of its leases.
+"""
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from typing import Any
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from redis.exceptions import ResponseError
+import msgspec
+from redis.exceptions import RedisError, ResponseError
 
 from shared import contract
 from shared.blocking_reader import BlockingReader
-from shared.contract import COMMANDS, FIELD, REPLIES_KEPT, REPLIES_KEPT_S, AnyCommand, Leave, Reply
-from shared.entries import Decoder, encode
+from shared.contract import (
+    COMMANDS,
+    EVENTS,
+    EVENTS_KEPT,
+    FIELD,
+    REPLIES_KEPT,
+    REPLIES_KEPT_S,
+    UNDONE_COMMANDS,
+    AnyCommand,
+    Candidates,
+    CommandDone,
+    Leave,
+    Offer,
+    Reply,
+)
+from shared.entries import Decoder, encode, milliseconds
 from shared.errors import BadEntry, Unavailable
 from shared.redis_connection import Redis, translated
 from shared.script import Script
-from shared.streams import Entries, ensure_group, read_group
+from shared.streams import Entries, Fields, ensure_group, read_group
+
+Sent: TypeAlias = Literal["sent", "over", "full"]
+"""`over`: the session has ended. `full`: too many commands to it are undone. Only the first changed anything."""
+
+MOST = 3 * UNDONE_COMMANDS
+"""How long a command stream can be: so that a client can still connect, and a leave still arrive."""
+SEND_AT_ONCE = 100
+"""How many commands go into one pipeline."""
 
 _command = Decoder[AnyCommand](AnyCommand)
+
+
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that this version cannot read, with what can be read of it."""
+
+    command_id: str = ""
+    reply_to: str | None = None
+    expires_s: None = None
+    type: str = ""
+
+
+_unreadable = Decoder[Unreadable](Unreadable)
+
+Received: TypeAlias = AnyCommand | Unreadable
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A command with its address."""
+
+    session_id: str
+    room_url: str
+    command: AnyCommand
+
+    def keys_and_args(self) -> tuple[list[str], list[str | int]]:
+        """What the script takes."""
+        keys = [contract.room_key(self.room_url), contract.commands_key(self.session_id)]
+        return keys, [self.session_id, encode(self.command), COMMANDS, _most(self.command)]
 
 
 class Commands:
     """The sending side."""
 
     def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         self._send = Script(redis, "send_command")
 
-    async def send(self, session_id: str, room_url: str, command: AnyCommand) -> bool:
-        """Accept a command for the session's bot. False: the session is over.
+    async def send(self, session_id: str, room_url: str, command: AnyCommand) -> Sent:
+        """Accept a command for the session's bot.
 
         Raises:
             Unavailable: Redis does not answer.
         """
-        keys = [contract.room_key(room_url), contract.commands_key(session_id)]
-        return bool(await self._send(keys, [session_id, encode(command), COMMANDS]))
+        sent: Sent = await self._send(*Letter(session_id, room_url, command).keys_and_args())
+        return sent
+
+    async def send_all(self, letters: Sequence[Letter]) -> list[Sent | Literal["away"]]:
+        """Send many; `away` are those of which Redis did not say that it has them, and those after them."""
+        outcomes: list[Sent | Literal["away"]] = []
+        for start in range(0, len(letters), SEND_AT_ONCE):
+            try:
+                outcomes += await self._send_some(letters[start : start + SEND_AT_ONCE])
+            except Unavailable:
+                break
+        return outcomes + ["away"] * (len(letters) - len(outcomes))
+
+    async def _send_some(self, letters: Sequence[Letter]) -> list[Sent | Literal["away"]]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for letter in letters:
+                await self._send.queue(pipe, *letter.keys_and_args())
+            with translated():
+                answers = await pipe.execute(raise_on_error=False)
+        return ["away" if isinstance(answer, RedisError) else answer for answer in answers]
 
 
 class Inbox:
@@ -41,13 +117,19 @@ class Inbox:
     def __init__(self, redis: Redis, holder: str) -> None:
         self._redis = redis
         self._reader = BlockingReader(redis, COMMANDS, holder)
+        self._take = Script(redis, "take_commands")
+        self._conclude = Script(redis, "conclude_command")
         self._holder = holder
         self._sessions: dict[str, str] = {}
         self._opened = asyncio.Event()
         self._given: set[tuple[str, str]] = set()
         self._certain = True
+        self._in_order = asyncio.Lock()
+        """Held from the last look at a stream to the giving of what was found there."""
+        self._server_ahead_s = 0.0
+        """What to add to a reading of the monotonic clock for the server's time."""
 
-    async def open(self, session_id: str) -> list[tuple[str, AnyCommand]]:
+    async def open(self, session_id: str) -> list[tuple[str, Received]]:
         """Listen to a session, and give what waits already: what earlier holders left undone, and what nobody has seen.
 
         Raises:
@@ -55,13 +137,13 @@ class Inbox:
         """
         stream = contract.commands_key(session_id)
         await ensure_group(self._redis, stream, COMMANDS)
-        with translated():
-            taken: Any = await self._redis.xautoclaim(stream, COMMANDS, self._holder, min_idle_time=0, start_id="0")
-        unseen = await read_group(self._redis, COMMANDS, self._holder, {stream: ">"})
-        self._sessions[stream] = session_id
-        self._opened.set()
-        await self._reader.call_back()
-        return [(entry, command) for _, entry, command in self._decode([(stream, taken[1]), *unseen])]
+        async with self._in_order:
+            undone = await self._taken([stream], own=True)
+            unseen = await read_group(self._redis, COMMANDS, self._holder, {stream: ">"}, count=MOST)
+            self._sessions[stream] = session_id
+            self._opened.set()
+            await self._reader.call_back()
+            return [(entry, command) for _, entry, command in self._decode([*undone, *unseen])]
 
     def close(self, session_id: str) -> None:
         """Listen to a session no longer; what is undone stays for its next holder."""
@@ -76,7 +158,7 @@ class Inbox:
         self.close(session_id)
         await self._reader.call_back()
 
-    async def read(self) -> list[tuple[str, str, AnyCommand]]:
+    async def read(self) -> list[tuple[str, str, Received]]:
         """Wait for commands: session, entry, command. Gives an empty list now and then.
 
         Raises:
@@ -85,11 +167,15 @@ class Inbox:
         await self._opened.wait()
         try:
             if self._certain:
-                answer = await self._reader.read(lambda: dict.fromkeys(self._sessions, ">"))
+                answer = await self._reader.read(lambda: dict.fromkeys(self._sessions, ">"), count=MOST)
             else:
                 # What was given to a connection that broke, and never arrived here.
-                answer = await read_group(self._redis, COMMANDS, self._holder, dict.fromkeys(self._sessions, "0"))
+                own = dict.fromkeys(self._sessions, "0")
+                answer = await read_group(self._redis, COMMANDS, self._holder, own, count=MOST)
+            async with self._in_order:
+                missed = await self._taken([stream for stream, _ in answer], own=False)
                 self._certain = True
+                return self._decode([*missed, *answer])
         except Unavailable:
             self._certain = False
             raise
@@ -98,10 +184,25 @@ class Inbox:
                 raise
             await self._forget_finished(list(self._sessions))
             return []
-        return list(self._decode(answer))
 
-    async def reply(self, session_id: str, entry: str, command: AnyCommand, reply: Reply) -> None:
-        """Note a command as done, and tell the gateway that waits for it.
+    async def take_back(self, session_ids: Iterable[str]) -> list[tuple[str, str, Received]]:
+        """What others were given of these sessions' commands, as from `read`. The caller holds their leases.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        streams = [stream for stream in map(contract.commands_key, session_ids) if stream in self._sessions]
+        async with self._in_order:
+            return self._decode(await self._taken(streams, own=False))
+
+    def due(self, entry: str, command: Received) -> float | None:
+        """The time of the monotonic clock from which a command is not wanted any more."""
+        if command.expires_s is None:
+            return None
+        return milliseconds(entry) / 1000 + command.expires_s - self._server_ahead_s
+
+    async def reply(self, session_id: str, entry: str, command: Received, reply: Reply, *, attempt: int) -> None:
+        """Write what became of a command, once, and tell the gateway that waits for it.
 
         A leave is not done before its session is over, and then its stream goes: whoever has the session next, because
         this holder died on the way, must find it.
@@ -110,21 +211,40 @@ class Inbox:
             Unavailable: Redis does not answer.
         """
         stream = contract.commands_key(session_id)
-        async with self._redis.pipeline(transaction=True) as pipe:
-            if not isinstance(command, Leave):
-                self._given.discard((stream, entry))
-                pipe.xack(stream, COMMANDS, entry)
-                pipe.xdel(stream, entry)
-            if command.reply_to:
-                replies = contract.replies_key(command.reply_to)
-                pipe.xadd(replies, {FIELD: encode(reply)}, maxlen=REPLIES_KEPT)
-                pipe.expire(replies, REPLIES_KEPT_S)
-            with translated():
-                await pipe.execute()
+        if isinstance(command, Leave):
+            await self._tell(command, reply)
+            return
+        keys = [stream, EVENTS, contract.session_key(session_id)]
+        keys += [contract.replies_key(command.reply_to)] if command.reply_to else []
+        event = done(session_id, attempt, command, reply)
+        kept: list[str | int] = [EVENTS_KEPT, REPLIES_KEPT, REPLIES_KEPT_S]
+        await self._conclude(keys, [COMMANDS, entry, encode(event) if event else "", encode(reply), *kept])
+        self._given.discard((stream, entry))
 
     async def aclose(self) -> None:
         """Let go of the blocking connection."""
         await self._reader.aclose()
+
+    async def _tell(self, command: Leave, reply: Reply) -> None:
+        if not command.reply_to:
+            return
+        replies = contract.replies_key(command.reply_to)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xadd(replies, {FIELD: encode(reply)}, maxlen=REPLIES_KEPT)
+            pipe.expire(replies, REPLIES_KEPT_S)
+            with translated():
+                await pipe.execute()
+
+    async def _taken(self, streams: list[str], *, own: bool) -> list[tuple[str, Entries]]:
+        """What others had, and with `own` what this holder has, of these streams; it is this holder's now."""
+        if not streams:
+            return []
+        now_ms, *found = await self._take(streams, [COMMANDS, self._holder, int(own)])
+        self._server_ahead_s = now_ms / 1000 - time.monotonic()
+        return [
+            (streams[number - 1], [(entry, {FIELD: text}) for entry, text in zip(flat[::2], flat[1::2], strict=True)])
+            for number, *flat in found
+        ]
 
     async def _forget_finished(self, streams: list[str]) -> None:
         for stream in streams:
@@ -137,11 +257,56 @@ class Inbox:
         if not self._sessions:
             self._opened.clear()
 
-    def _decode(self, answer: Iterable[tuple[str, Entries]]) -> Iterator[tuple[str, str, AnyCommand]]:
+    def _decode(self, answer: Iterable[tuple[str, Entries]]) -> list[tuple[str, str, Received]]:
+        """What is new of this, each session's in order."""
+        fresh: dict[tuple[str, str], Fields] = {}
         for stream, entries in answer:
             for entry, fields in entries:
-                if (stream, entry) in self._given or stream not in self._sessions:
-                    continue
-                self._given.add((stream, entry))
-                with suppress(BadEntry):
-                    yield self._sessions[stream], entry, _command(fields)
+                # An entry without fields was deleted, and so has its fate.
+                if fields and stream in self._sessions and (stream, entry) not in self._given:
+                    fresh[stream, entry] = fields
+        self._given.update(fresh)
+        in_order = sorted(fresh.items(), key=lambda one: _order(one[0][1]))
+        return [(self._sessions[stream], entry, _read(fields)) for (stream, entry), fields in in_order]
+
+
+def done(session_id: str, attempt: int, command: Received, reply: Reply) -> CommandDone | None:
+    """The event of a command's fate; None for signalling, of which there is much and nobody asks."""
+    if isinstance(command, Offer | Candidates):
+        return None
+    kind = command.type if isinstance(command, Unreadable) else str(command.__struct_config__.tag)
+    return CommandDone(
+        session_id=session_id,
+        attempt=attempt,
+        command_id=command.command_id,
+        kind=kind,
+        outcome=reply.outcome,
+        reason=reply.reason,
+        message=reply.message,
+    )
+
+
+def _read(fields: Fields) -> Received:
+    try:
+        return _command(fields)
+    except (BadEntry, RecursionError):
+        try:
+            return _unreadable(fields)
+        except (BadEntry, RecursionError):
+            return Unreadable()
+
+
+def _order(entry: str) -> tuple[int, int]:
+    milliseconds_, _, number = entry.partition("-")
+    return int(milliseconds_), int(number)
+
+
+def _most(command: AnyCommand) -> int:
+    """How many undone commands there may be for this one to be accepted: none other keeps a bot from leaving."""
+    match command:
+        case Leave():
+            return MOST
+        case Offer() | Candidates():
+            return 2 * UNDONE_COMMANDS
+        case _:
+            return UNDONE_COMMANDS

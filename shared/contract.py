@@ -12,7 +12,7 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 | `{bot}:events`               | everyone                      | gateways (plain XREAD), group `webhooks`: a feed |
 | `{bot}:session:<session>`    | everyone, same ids as feed    | gateways: its fold is the session                |
 | `{bot}:commands:<session>`   | gateway                       | group `runner`: whoever holds the lease          |
-| `{bot}:replies:<gateway>`    | runners                       | that gateway                                     |
+| `{bot}:replies:<gateway>`    | runners; whoever ends a session | that gateway                                   |
 | `{bot}:runners`              | runners                       | gateways, operators: presence                    |
 | `{bot}:webhooks:dead`        | operators                     | people: events that no receiver took             |
 | `{bot}:dead`                 | whoever gives up              | gateways: people redrive or delete its entries   |
@@ -70,7 +70,9 @@ SESSION_KEPT_S = 24 * 3600
 """How long a session's history outlives the session."""
 REPLIES_KEPT_S = 120
 """How long an unread reply, and with it the stream of a gateway that is gone, is kept."""
-REPLIES_KEPT = 1_000
+REPLIES_KEPT = 10_000
+UNDONE_COMMANDS = 1_000
+"""How many commands to one session may wait for their fate."""
 DEAD_KEPT = 10_000
 DEAD_WEBHOOKS_KEPT = 10_000
 PRESENCE_EVERY_S = 2.0
@@ -88,9 +90,12 @@ def commands_key(session_id: str) -> str:
     return f"{{bot}}:commands:{session_id}"
 
 
+REPLIES = "{bot}:replies:"
+
+
 def replies_key(gateway_id: str) -> str:
     """The stream with the replies that one gateway process waits for."""
-    return f"{{bot}}:replies:{gateway_id}"
+    return f"{REPLIES}{gateway_id}"
 
 
 def room_key(room_url: str) -> str:
@@ -268,14 +273,61 @@ class Failed(Event, frozen=True, kw_only=True, tag="failed"):
     message: str = ""
 
 
-AnyEvent: TypeAlias = Queued | ColdStart | Starting | Running | Leaving | Ended | Failed
+class Outcome(StrEnum):
+    """What became of a command."""
+
+    DELIVERED = "delivered"
+    """The bot has it."""
+    UNHANDLED = "unhandled"
+    """This bot has nothing that could take it, such as no pipeline to speak with."""
+    FAILED = "failed"
+    """The bot refused it, or was gone; the message says why."""
+    EXPIRED = "expired"
+    """Its turn came after the time that its sender gave it."""
+
+
+class CommandReason(StrEnum):
+    """Why a command was not delivered: the closed list."""
+
+    SESSION_OVER = "session_over"
+    """The session came to its end first."""
+    UNREADABLE = "unreadable"
+    """The command is not one that a runner of this version can read."""
+    REFUSED = "refused"
+    """Not as things are, such as a second WebRTC client."""
+    NO_PIPELINE = "no_pipeline"
+    """The bot has none."""
+    NO_SERVICE = "no_service"
+    """The bot's pipeline has no part that could take it."""
+    NO_HANDLER = "no_handler"
+    """The bot takes no custom commands."""
+    BOT_ERROR = "bot_error"
+    """The bot's handler raised, or did not come to its end."""
+
+
+class CommandDone(Event, frozen=True, kw_only=True, tag="command"):
+    """The fate of a command: of each but signalling, once. Nothing of what the command said is in it."""
+
+    command_id: str
+    """Empty for a command that nobody can read."""
+    kind: str
+    outcome: Outcome
+    reason: CommandReason | None = None
+    message: str = ""
+
+
+AnyEvent: TypeAlias = Queued | ColdStart | Starting | Running | Leaving | CommandDone | Ended | Failed
 
 
 class Command(Wire, frozen=True, kw_only=True, tag_field="type"):
-    """Gateway to the bot of one session. With `reply_to` (a gateway's id) that gateway waits for the `Reply`."""
+    """Gateway to the bot of one session. With `reply_to` (a gateway's id) that gateway waits for the `Reply`.
+
+    A command can reach the bot twice, under the same id. `expires_s` counts from the entry's id.
+    """
 
     command_id: str
     reply_to: str | None = None
+    expires_s: float | None = None
 
 
 class Say(Command, frozen=True, kw_only=True, tag="say"):
@@ -291,6 +343,66 @@ class Message(Command, frozen=True, kw_only=True, tag="message"):
     mode: Literal["queued", "immediate"] = "queued"
     sender_id: str = "system"
     sender_name: str = "System"
+
+
+class Interrupt(Command, frozen=True, kw_only=True, tag="interrupt"):
+    """Stop speaking, and drop what was about to be said."""
+
+
+class Mute(Command, frozen=True, kw_only=True, tag="mute"):
+    """Be silent and do not listen, until `Unmute`."""
+
+
+class Unmute(Command, frozen=True, kw_only=True, tag="unmute"):
+    """Speak and listen again."""
+
+
+class LlmChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Settings of the language model; those that are None stay as they are."""
+
+    model: str | None = None
+    system_instruction: str | None = None
+
+
+class TtsChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Settings of the text to speech; those that are None stay as they are."""
+
+    model: str | None = None
+    voice: str | None = None
+    language: str | None = None
+
+
+class SttChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Settings of the speech recognition; those that are None stay as they are."""
+
+    model: str | None = None
+    language: str | None = None
+
+
+class Update(Command, frozen=True, kw_only=True, tag="update"):
+    """Change settings of the bot's services."""
+
+    llm: LlmChange | None = None
+    tts: TtsChange | None = None
+    stt: SttChange | None = None
+
+
+class AppMessage(Command, frozen=True, kw_only=True, tag="app_message"):
+    """Send this to the clients in the room."""
+
+    data: Any
+
+
+class Dtmf(Command, frozen=True, kw_only=True, tag="dtmf"):
+    """Press these keys of a telephone."""
+
+    digits: str
+
+
+class Custom(Command, frozen=True, kw_only=True, tag="custom"):
+    """Whatever the bot understands: its own handler takes it."""
+
+    data: Any
 
 
 class Leave(Command, frozen=True, kw_only=True, tag="leave"):
@@ -322,18 +434,9 @@ class Candidates(Command, frozen=True, kw_only=True, tag="candidates"):
     candidates: tuple[IceCandidate, ...]
 
 
-AnyCommand: TypeAlias = Say | Message | Leave | Offer | Candidates
-
-
-class Outcome(StrEnum):
-    """What became of a command."""
-
-    DELIVERED = "delivered"
-    """The bot has it."""
-    UNHANDLED = "unhandled"
-    """This bot has nothing that could take it, such as no pipeline to speak with."""
-    FAILED = "failed"
-    """The bot refused it, or was gone; the message says why."""
+ToBot: TypeAlias = Say | Message | Interrupt | Mute | Unmute | Update | AppMessage | Dtmf | Custom
+"""What becomes frames in the bot's pipeline, or is for its handler."""
+AnyCommand: TypeAlias = ToBot | Leave | Offer | Candidates
 
 
 class Reply(Wire, frozen=True, kw_only=True):
@@ -341,6 +444,7 @@ class Reply(Wire, frozen=True, kw_only=True):
 
     command_id: str
     outcome: Outcome
+    reason: CommandReason | None = None
     message: str = ""
     result: Any = None
 

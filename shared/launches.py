@@ -3,7 +3,7 @@
 Each change is one script, so it happens whole or not at all, and only for whoever may make it.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NewType, TypeAlias
 
@@ -34,6 +34,9 @@ from shared.events import History, history
 from shared.redis_connection import Redis, translated
 from shared.script import Script
 from shared.streams import Fields, between, ensure_group, read_group
+
+LIVE_AT_ONCE = 500
+"""How many launches are read in one round trip."""
 
 EntryId = NewType("EntryId", str)
 """The id of a launch entry: it names one attempt of one session."""
@@ -270,9 +273,14 @@ class Launches:
             contract.room_key(whose.room_url),
             contract.commands_key(whose.session_id),
             DEAD,
+            contract.REPLIES,
         ]
+        why = [event.reason.value] + ([event.message] if isinstance(event, Failed) and event.message else [])
+        too_late = f"The session is over: {': '.join(why)}"
         kept: list[str | int] = [EVENTS_KEPT, contract.SESSION_KEPT_S, contract.DEAD_KEPT]
-        args = [CLAIMS, entry, holder, age_ms, whose.session_id, encode(event), letter, *kept]
+        kept += [contract.REPLIES_KEPT, contract.REPLIES_KEPT_S]
+        ends: list[str | int] = [whose.session_id, event.attempt, encode(event), letter, too_late]
+        args: list[str | int] = [CLAIMS, entry, holder, age_ms, *ends, *kept]
         outcome: Finished = await self._finish(keys, args)
         return outcome
 
@@ -336,6 +344,15 @@ class Launches:
         found = [entry for stream in streams for entry in await between(self._redis, stream, count=limit)]
         found.sort(key=lambda entry: milliseconds(entry[0]))
         return [(EntryId(entry), fields) for entry, fields in found[:limit]]
+
+    async def each_live(self) -> AsyncIterator[tuple[EntryId, Fields]]:
+        """The launches of all live sessions. None is missed; one that is put back meanwhile can come twice."""
+        for stream in reversed(launch_streams(await agents.known(self._redis))):
+            first = "-"
+            while entries := await between(self._redis, stream, first, count=LIVE_AT_ONCE):
+                for entry, fields in entries:
+                    yield EntryId(entry), fields
+                first = f"({entries[-1][0]}"
 
     async def depth(self) -> int:
         """How many launches wait for a runner, of all agents that were ever known."""

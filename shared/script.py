@@ -22,3 +22,7 @@ class Script:
         """
         with translated():
             return await self._run(keys=keys, args=args)
+
+    async def queue(self, pipe: Any, keys: list[str], args: list[str | int]) -> None:
+        """Run it as a part of a pipeline, which gives the answer."""
+        await self._run(keys=keys, args=args, client=pipe)

@@ -35,7 +35,7 @@ async def offer(redis: Redis, **launch: Any) -> Launch:
 
 async def send(redis: Redis, launch: Launch, command: AnyCommand) -> None:
     """Send a command to the launch's bot."""
-    assert await Commands(redis).send(launch.session_id, launch.room_url, command)
+    assert await Commands(redis).send(launch.session_id, launch.room_url, command) == "sent"
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,12 @@ class ScriptCall:
 
     @property
     def undeclared(self) -> set[str]:
-        """Keys that a Redis Cluster could have on another node."""
-        return self.touched - self.declared
+        """Keys that a Redis Cluster could have on another node.
+
+        A declared one that ends with a colon is what a family of keys begins with; their hash tag stands in it.
+        """
+        families = tuple(key for key in self.declared if key.endswith(":") and "{bot}" in key)
+        return {key for key in self.touched - self.declared if not key.startswith(families)}
 
 
 @asynccontextmanager
@@ -62,6 +66,8 @@ async def _note(redis: Any, line: str, calls: list[ScriptCall]) -> None:
 
 
 async def _keys(redis: Any, command: list[str]) -> set[str]:
+    if len(command) == 1:
+        return set()
     try:
         return set(await redis.execute_command("COMMAND GETKEYS", *command))
     except ResponseError as error:

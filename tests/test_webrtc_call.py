@@ -1,15 +1,19 @@
 """A whole call through the front door: HTTP to the gateway, streams to the runner, sound back and forth."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shared.contract import Running
 from tests.conftest import StartFleet
 from tests.processes import Fleet
 from tests.speech import speech
-from tests.webrtc_peer import CallEndedError, WebRTCPeer
+from tests.waiting import until
+from tests.webrtc_peer import EARPHONE_RATE_HZ, CallEndedError, WebRTCPeer
 
 GREETER = "services.runner.bots.greeter"
 
@@ -95,3 +99,90 @@ async def test_a_bot_that_dies_in_a_call_can_be_called_again_in_the_same_session
         async with caller(fleet, session_id) as peer:
             await peer.wait_for_sound()
             await fleet.event(session_id, Running, attempt=2)
+
+
+async def command(fleet: Fleet, session_id: str, **body: Any) -> None:
+    """Send it, and see it delivered."""
+    answer = await fleet.http.post("/admin", json={"session_id": session_id, "wait": 5, **body})
+    assert (answer.status_code, answer.json().get("outcome")) == (200, "delivered"), answer.text
+
+
+async def test_a_caller_hears_what_commands_do_to_the_bot(fleet_of: StartFleet) -> None:
+    long = "One two three four five six seven eight nine ten. " * 20
+    async with fleet_of(bot=GREETER, slots=1) as fleet:
+        joined = await fleet.join(transport="webrtc", body={"greeting": "Hi."})
+        send = partial(command, fleet, joined["session_id"])
+        async with caller(fleet, joined["session_id"]) as peer:
+            await peer.wait_for_sound()
+            await peer.wait_for_silence()
+
+            await send(message="The user has paid.", mode="immediate")
+            await peer.wait_for_sound()
+            await peer.wait_for_silence()
+
+            await send(type="say", text=long)
+            await peer.wait_for_sound()
+            await send(type="interrupt")
+            await peer.wait_for_silence(timeout_s=3)
+
+            await send(type="mute")
+            await send(type="say", text="Nobody hears this.")
+            heard = len(peer.heard)
+            with pytest.raises(TimeoutError):
+                await peer.wait_for_sound(timeout_s=1.5)
+            assert len(peer.heard) > heard, "the call went on"
+            await send(type="unmute")
+            await send(type="say", text="This is heard again.")
+            await peer.wait_for_sound()
+            await peer.wait_for_silence()
+
+            begin = len(peer.heard)
+            await send(type="dtmf", digits="1")
+            await peer.wait_for_sound()
+            await peer.wait_for_silence()
+            assert strongest_hz(peer.heard[begin:]) == pytest.approx([697, 1209], abs=15)
+
+            await send(type="app_message", data={"show": [1, None]})
+            await until(lambda: any('"server-message"' in message for message in peer.messages))
+    [told] = [json.loads(message) for message in peer.messages if '"server-message"' in message]
+    assert told == {"label": "rtvi-ai", "type": "server-message", "data": {"show": [1, None]}}
+
+
+@pytest.mark.slow
+async def test_another_voice_sounds_otherwise(fleet_of: StartFleet) -> None:
+    async with fleet_of(bot=GREETER, slots=1) as fleet:
+        joined = await fleet.join(transport="webrtc", body={"greeting": "Hi."})
+        send = partial(command, fleet, joined["session_id"])
+        pitches = []
+        async with caller(fleet, joined["session_id"]) as peer:
+            await peer.wait_for_sound()
+            await peer.wait_for_silence()
+            for voice in ("m1", "f5"):
+                await send(type="update", tts={"voice": voice})
+                begin = len(peer.heard)
+                await send(type="say", text="Are you all aware now?")
+                await peer.wait_for_sound()
+                await peer.wait_for_silence()
+                pitches.append(pitch_hz(peer.heard[begin:]))
+    assert pitches[1] > pitches[0] * 1.2, pitches
+
+
+def strongest_hz(heard: Sequence[int]) -> list[float]:
+    """The two strongest tones, below and above 1 kHz."""
+    spectrum = np.abs(np.fft.rfft(np.asarray(heard, dtype=np.float64)))
+    tones = np.fft.rfftfreq(len(heard), 1 / EARPHONE_RATE_HZ)
+    return [float(tones[np.argmax(np.where(where, spectrum, 0))]) for where in (tones < 1000, tones >= 1000)]
+
+
+def pitch_hz(heard: Sequence[int]) -> float:
+    """Of a voice: the median over its louder moments."""
+    samples = np.asarray(heard, dtype=np.float64)
+    size = EARPHONE_RATE_HZ // 20
+    pitches = []
+    for start in range(0, len(samples) - size, size):
+        piece = samples[start : start + size]
+        if np.sqrt(np.mean(piece**2)) > 500:
+            likeness = np.correlate(piece, piece, "full")[size - 1 :]
+            shortest, longest = EARPHONE_RATE_HZ // 400, EARPHONE_RATE_HZ // 60
+            pitches.append(EARPHONE_RATE_HZ / (shortest + int(np.argmax(likeness[shortest:longest]))))
+    return float(np.median(pitches))

@@ -11,6 +11,7 @@ HttpError              a sentence for the caller, with status and code
 ├── TooLarge           413 TOO_LARGE: the body has more than 1 MB
 ├── NotJson            415 NOT_JSON: the body does not say that it is JSON
 ├── AtCapacity         429 AT_CAPACITY: the queue is full
+├── TooManyCommands    429 TOO_MANY_COMMANDS: too many commands to one session are undone
 ├── NotSupported       501 NOT_SUPPORTED
 ├── BadAnswer          502 BAD_ANSWER: the bot's answer makes no sense
 ├── Away               503 UNAVAILABLE: Redis does not answer
@@ -27,6 +28,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
+from shared.contract import UNDONE_COMMANDS
 from shared.errors import PipefleetError
 
 RETRY_FULL_S = 5
@@ -133,6 +135,17 @@ class AtCapacity(HttpError):  # noqa: N818
 
     def __init__(self, waiting: int) -> None:
         super().__init__(f"{waiting} sessions wait for a runner already.")
+
+
+class TooManyCommands(HttpError):  # noqa: N818
+    """The bot does not take its commands as fast as they come."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "TOO_MANY_COMMANDS"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": str(RETRY_FULL_S)}
+
+    def __init__(self) -> None:
+        super().__init__(f"{UNDONE_COMMANDS} commands to this session have not been delivered yet.")
 
 
 class NotSupported(HttpError):  # noqa: N818

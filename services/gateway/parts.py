@@ -18,11 +18,14 @@ from services.gateway.feed import Feed
 from services.gateway.replies import Replies
 from services.gateway.sessions import Session
 from services.gateway.settings import GatewaySettings
+from shared import contract, events
 from shared.commands import Commands
+from shared.contract import Queued
 from shared.dead_letters import DeadLetters
 from shared.launches import Launches
 from shared.redis_connection import Redis
 from shared.rooms import BadRoom, canonical
+from shared.streams import between
 
 NO_SESSION = "There is no such session."
 NO_ROOM = "There is no session in this room."
@@ -68,6 +71,21 @@ class Parts:
             raise NotFound(f"The session is over: {session.reason}")
         return session
 
+    async def addressee(self, session_id: str | None, room_url: str | None) -> tuple[str, str]:
+        """Session and canonical room, by one of both; whether the session lives is not looked at.
+
+        Raises:
+            Invalid: the room is no URL.
+            NotFound: there is no such session.
+        """
+        if room_url is not None:
+            return await self._found(room_url)
+        # The first event has the room; a history can be long.
+        first = events.decode(await between(self.redis, contract.session_key(session_id or ""), count=1))
+        if not first or not isinstance(first[0][1], Queued):
+            raise NotFound(NO_SESSION)
+        return first[0][1].session_id, first[0][1].room_url
+
     async def session_of(self, session_id: str | None, room_url: str | None) -> Session:
         """A session that is not over, by exactly one of its id and its room.
 
@@ -79,13 +97,19 @@ class Parts:
             return await self.session(session_id)
         if room_url is None or session_id is not None:
             raise Invalid("session_id", ONE_OF_BOTH)
+        found, _ = await self._found(room_url)
+        return await self.session(found)
+
+    async def _found(self, room_url: str) -> tuple[str, str]:
+        """The live session of a room, with the room's canonical URL."""
         try:
-            found = await self.launches.find(canonical(room_url))
+            room = canonical(room_url)
         except BadRoom as error:
             raise Invalid("room_url", str(error)) from None
+        found = await self.launches.find(room)
         if found is None:
             raise NotFound(NO_ROOM)
-        return await self.session(found)
+        return found, room
 
 
 def assemble(settings: GatewaySettings, redis: Redis, readers_redis: Redis) -> Parts:

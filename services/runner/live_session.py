@@ -19,10 +19,10 @@ from services.runner.conclusion import conclude, pause_s
 from services.runner.forks import SessionProcess
 from services.runner.pipe import Begin, Do, Done, EndsSoon, Entering, InRoom, Offered, Over, Renewed, Stop
 from services.runner.settings import RunnerSettings
-from shared.commands import Inbox
+from shared.commands import Inbox, Received, Unreadable
 from shared.contract import (
-    AnyCommand,
     AnyEvent,
+    CommandReason,
     Ended,
     Failed,
     Launch,
@@ -76,6 +76,8 @@ class LiveSession:
         self._dismissed = asyncio.Event()
         self._log = log.bind(session_id=claim.launch.session_id, attempt=claim.launch.attempt)
         self._over: Over | None = None
+        self._early: list[Do] | None = []
+        """Commands that came before the process knows its launch; None from then on."""
         self._began = time.monotonic()
         self._ran_s = 0.0
         """How long earlier attempts kept the session running, pauses between them included."""
@@ -134,6 +136,9 @@ class LiveSession:
                 renewed_at=self._renewed_at,
             )
         )
+        for do in self._early or ():
+            self._process.pipe.send(do)
+        self._early = None
 
     def order(self, reason: Reason) -> None:
         """Have the bot leave its room for this reason; only the first order counts, and none after its own end."""
@@ -145,14 +150,24 @@ class LiveSession:
         # The process gets a little less, so that it can still say how it went.
         self._process.pipe.send(Stop(reason=reason, grace_s=self._settings.stop_grace_s * 0.8))
 
-    def deliver(self, entry: str, command: AnyCommand) -> None:
+    def deliver(self, entry: str, command: Received) -> None:
         """Take a command to the bot, or act on it."""
-        if isinstance(command, Leave):
-            self._dismissed.set()
-            self.order(Reason.LEFT)
-            self._reply(entry, command, Reply(command_id=command.command_id, outcome=Outcome.DELIVERED))
-        else:
-            self._process.pipe.send(Do(entry=entry, command=command))
+        match command:
+            case Leave(command_id=command_id):
+                self._dismissed.set()
+                self.order(Reason.LEFT)
+                self._reply(entry, command, Reply(command_id=command_id, outcome=Outcome.DELIVERED))
+            case Unreadable(command_id=command_id):
+                reason, message = CommandReason.UNREADABLE, "not a command that a runner of this version can read"
+                reply = Reply(command_id=command_id, outcome=Outcome.FAILED, reason=reason, message=message)
+                self._log.error("command_unreadable", entry=entry, command_id=command_id)
+                self._reply(entry, command, reply)
+            case _:
+                do = Do(entry=entry, command=command, due=self._runner.inbox.due(entry, command))
+                if self._early is None:
+                    self._process.pipe.send(do)
+                else:
+                    self._early.append(do)
 
     def renewed(self, at: float) -> None:
         """The lease was renewed, by a call that was made at this time."""
@@ -294,29 +309,33 @@ class LiveSession:
             self._log.warning("lease_lost", while_settling=True)
 
     async def _listen_for_commands(self) -> None:
+        if self._lost:
+            return
         for entry, command in await self._runner.inbox.open(self._launch.session_id):
             self.deliver(entry, command)
 
     def _report(self, event: AnyEvent) -> None:
         async def write() -> None:
-            if not await self._runner.launches.report(self.claim, self._runner.name, event):
+            if not self._lost and not await self._runner.launches.report(self.claim, self._runner.name, event):
                 self.lose()
 
         self._writes.put_nowait(write)
 
-    def _reply(self, entry: str, command: AnyCommand, reply: Reply) -> None:
-        session_id = self._launch.session_id
-        self._writes.put_nowait(partial(self._runner.inbox.reply, session_id, entry, command, reply))
+    def _reply(self, entry: str, command: Received, reply: Reply) -> None:
+        """Also when the lease is lost: what the bot has had, it has had."""
+        write = partial(self._runner.inbox.reply, self._launch.session_id, entry, command, reply)
+        self._writes.put_nowait(partial(write, attempt=self._launch.attempt))
 
     async def _write_in_order(self) -> None:
         """Write until there is no more. What comes too late changes nothing: the scripts check the lease."""
         while write := await self._writes.get():
             for tries in count():
                 try:
-                    if not self._lost:
-                        await write()
+                    await write()
                     break
                 except Unavailable:
+                    if self._lost:
+                        break
                     await asyncio.sleep(backoff_s(tries))
                 except Exception:
                     # Nothing that another try would mend. What it leaves undone, the stale lease brings to notice.

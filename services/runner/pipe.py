@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from shared.contract import AnyCommand, Launch, Reason, Reply
+from shared.contract import Candidates, Launch, Offer, Reason, Reply, ToBot
 
 READY_WITHIN_S = 120.0
 """A process that has not imported its bot after this long never will."""
@@ -82,17 +82,18 @@ class Offered(_Message, frozen=True, kw_only=True):
 
 
 class Do(_Message, frozen=True, kw_only=True):
-    """A command, under the entry id by which it is acknowledged."""
+    """A command, under the entry id by which it is acknowledged. From `due` on it is not wanted any more."""
 
     entry: str
-    command: AnyCommand
+    command: ToBot | Offer | Candidates
+    due: float | None = None
 
 
 class Done(_Message, frozen=True, kw_only=True):
     """What became of a command."""
 
     entry: str
-    command: AnyCommand
+    command: ToBot | Offer | Candidates
     reply: Reply
 
 

@@ -1,4 +1,4 @@
-"""The pipelines of this process's bot, as Pipecat's setup hook shows them: commands become frames, frames news."""
+"""The pipelines of this process's bot, as Pipecat's setup hook shows them: some of their frames are news."""
 
 import asyncio
 import sys
@@ -7,20 +7,14 @@ from pipecat.frames.frames import (
     BotConnectedFrame,
     ClientConnectedFrame,
     ErrorFrame,
-    Frame,
-    InterruptionWorkerFrame,
-    LLMMessagesAppendFrame,
-    TTSSpeakFrame,
 )
 from pipecat.observers.base_observer import BaseObserver, FramePushed
 from pipecat.pipeline.worker import PipelineWorker
-from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.workers.runner import WorkerRunner
 
 from services.runner.frames import SessionEndingFrame
-from shared.contract import Message, Say
 
 
 class Seen:
@@ -33,17 +27,17 @@ class Seen:
         """What a transport complained about before the bot was in its room."""
         self.daily_users: asyncio.Queue[str] = asyncio.Queue()
         """Who joined the bot's Daily room, by `user_id`."""
+        self.workers: list[PipelineWorker] = []
         self._has_worker = asyncio.Event()
         self._runners: list[WorkerRunner] = []
-        self._workers: list[PipelineWorker] = []
 
     def add_runner(self, runner: WorkerRunner) -> None:
         """Remember a runner, to cancel it when the bot has to leave."""
         self._runners.append(runner)
 
     def add_worker(self, worker: PipelineWorker) -> None:
-        """Watch a pipeline. The first is the one that commands go to."""
-        self._workers.append(worker)
+        """Watch a pipeline. The first that works is the one that commands go to."""
+        self.workers.append(worker)
         self._has_worker.set()
         worker.add_observer(_Arrival(self))
         if "pipecat.transports.daily.transport" in sys.modules:
@@ -56,22 +50,23 @@ class Seen:
         for runner in self._runners:
             await runner.cancel(reason)
         if not self._runners:
-            for worker in self._workers:
+            for worker in self.workers:
                 await worker.cancel(reason=reason)
-        return bool(self._runners or self._workers)
+        return bool(self._runners or self.workers)
 
     async def ends_soon(self, left_s: float) -> None:
         """Tell every pipeline that the session's longest time is nearly over."""
-        for worker in self._workers:
+        for worker in self.workers:
             await worker.queue_frame(SessionEndingFrame(left_s=left_s))
 
-    async def deliver(self, command: Say | Message) -> None:
-        """Queue a command's frames into the bot's main pipeline, as soon as it has one."""
-        await self._has_worker.wait()
-        worker = self._workers[0]
-        if isinstance(command, Message) and command.mode == "immediate":
-            await worker.queue_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
-        await worker.queue_frame(_frame(command))
+    async def worker(self) -> PipelineWorker:
+        """The first that has not come to its end, waited for: what a finished pipeline is given, nobody gets."""
+        while True:
+            await self._has_worker.wait()
+            for worker in self.workers:
+                if not worker.has_finished():
+                    return worker
+            self._has_worker.clear()
 
 
 class _Arrival(BaseObserver):
@@ -88,13 +83,6 @@ class _Arrival(BaseObserver):
             case ErrorFrame(processor=BaseInputTransport() | BaseOutputTransport()) as frame:
                 if not self._seen.in_room.is_set():
                     self._seen.join_error.put_nowait(frame.error)
-
-
-def _frame(command: Say | Message) -> Frame:
-    if isinstance(command, Say):
-        return TTSSpeakFrame(text=command.text)
-    content = f"{command.sender_name}: {command.text}"
-    return LLMMessagesAppendFrame(messages=[{"role": "user", "content": content}], run_llm=command.mode == "immediate")
 
 
 seen = Seen()

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import msgspec
 import structlog
@@ -47,18 +47,17 @@ from services.runner.pipe import (
 from services.runner.process_names import SESSION_PROCESS, be_called
 from services.runner.settings import RunnerSettings
 from shared.contract import (
-    AnyCommand,
     Candidates,
+    CommandReason,
     Ended,
     Failed,
     Failure,
     Launch,
-    Message,
     Offer,
     Outcome,
     Reason,
     Reply,
-    Say,
+    ToBot,
 )
 from shared.errors import RoomRefused
 from shared.launches import after
@@ -167,8 +166,10 @@ class Session:
         replaced = self._start(self._wait_for_replacement())
         self._start(self._wait_for_arrival())
         self._start(self._handle(self._signals, self._signal))
-        self._start(self._handle(self._commands, self._command))
+        commands = self._start(self._handle(self._commands, self._command))
         await asyncio.wait({bot, orders, refused, replaced}, return_when=asyncio.FIRST_COMPLETED)
+        # A pipeline that is about to end would swallow them; they are the next bot's, or too late.
+        commands.cancel()
 
         if bot.done():
             over = bot.result()
@@ -330,26 +331,34 @@ class Session:
         while True:
             do = await queue.get()
             try:
-                reply = await handler(do.command)
+                reply = await handler(do)
             except Exception as error:
                 log.exception("command_failed", command=type(do.command).__name__)
-                reply = _reply(do.command, Outcome.FAILED, explain(error))
+                # Without the error's own text, which may repeat the command.
+                reply = _failed(do.command, CommandReason.BOT_ERROR, f"the bot raised {type(error).__name__}")
             self._pipe.send(Done(entry=do.entry, command=do.command, reply=reply))
 
-    async def _signal(self, command: Offer | Candidates) -> Reply:
-        if self._signalling is None:
-            return _reply(command, Outcome.FAILED, f"the session's transport is {self._launch.transport}, not webrtc")
-        if isinstance(command, Offer):
-            return await self._signalling.offer(command)
-        return await self._signalling.candidates(command)
+    async def _signal(self, do: Do) -> Reply:
+        match do.command:
+            case Offer() as offer if self._signalling:
+                return await self._signalling.offer(offer)
+            case Candidates() as candidates if self._signalling:
+                return await self._signalling.candidates(candidates)
+        transport = self._launch.transport
+        return _failed(do.command, CommandReason.REFUSED, f"the session's transport is {transport}, not webrtc")
 
-    async def _command(self, command: Say | Message) -> Reply:
+    async def _command(self, do: Do) -> Reply:
         await self._in_room.wait()
-        seen = _seen()
+        command, seen = cast("ToBot", do.command), _seen()
+        if do.due is not None and time.monotonic() >= do.due:
+            return Reply(command_id=command.command_id, outcome=Outcome.EXPIRED)
         if seen is None:
-            return _reply(command, Outcome.UNHANDLED, "this bot has no pipeline")
-        await seen.deliver(command)
-        return _reply(command, Outcome.DELIVERED)
+            reason = CommandReason.NO_PIPELINE
+            message = "this bot has no pipeline"
+            return Reply(command_id=command.command_id, outcome=Outcome.UNHANDLED, reason=reason, message=message)
+        from services.runner.bot_commands import deliver  # noqa: PLC0415 - who has no pipeline does not pay for it
+
+        return await deliver(command, seen)
 
 
 def _told_to_stop() -> bool:
@@ -389,8 +398,8 @@ def _seen() -> "Seen | None":
     return seen
 
 
-def _reply(command: AnyCommand, outcome: Outcome, message: str = "") -> Reply:
-    return Reply(command_id=command.command_id, outcome=outcome, message=message)
+def _failed(command: ToBot | Offer | Candidates, reason: CommandReason, message: str) -> Reply:
+    return Reply(command_id=command.command_id, outcome=Outcome.FAILED, reason=reason, message=message)
 
 
 def _end_group() -> NoReturn:

@@ -19,6 +19,7 @@ from services.runner.forks import SessionProcess, Strays
 from services.runner.live_session import LiveSession, Runner
 from services.runner.slots import Slots
 from shared.claims import Claims
+from shared.commands import Received
 from shared.contract import PRESENCE_EVERY_S, Presence, Reason
 from shared.errors import Unavailable
 from shared.launches import Claim, EntryId
@@ -235,13 +236,22 @@ class Supervisor:
                     session.lose()
                 else:
                     session.renewed(at)
+            await self._take_back([session for entry, session in sessions.items() if entry not in lost])
+
+    async def _take_back(self, held: list[LiveSession]) -> None:
+        """A runner that was frozen reads once more before it knows that its leases are gone, and does nothing of it."""
+        with suppress(Unavailable):
+            self._deliver(await self._runner.inbox.take_back(one.claim.launch.session_id for one in held))
 
     async def _take_commands(self) -> None:
         while True:
-            for session_id, entry, command in await self._answered(self._runner.inbox.read) or ():
-                for session in self._sessions.values():
-                    if session.claim.launch.session_id == session_id:
-                        session.deliver(entry, command)
+            self._deliver(await self._answered(self._runner.inbox.read) or [])
+
+    def _deliver(self, received: list[tuple[str, str, Received]]) -> None:
+        sessions = {session.claim.launch.session_id: session for session in self._sessions.values()}
+        for session_id, entry, command in received:
+            if session := sessions.get(session_id):
+                session.deliver(entry, command)
 
     async def _tell(self) -> None:
         while True:

@@ -7,7 +7,7 @@ from aiortc import InvalidAccessError, InvalidStateError, RTCIceCandidate
 from aiortc.sdp import candidate_from_sdp
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
-from shared.contract import Candidates, IceCandidate, Offer, Outcome, Reply
+from shared.contract import Candidates, CommandReason, IceCandidate, Offer, Outcome, Reply
 
 
 class Signalling:
@@ -68,4 +68,5 @@ def _parse(one: IceCandidate) -> RTCIceCandidate | None:
 
 
 def _refused(command: Offer | Candidates, message: str) -> Reply:
-    return Reply(command_id=command.command_id, outcome=Outcome.FAILED, message=message)
+    reason = CommandReason.REFUSED
+    return Reply(command_id=command.command_id, outcome=Outcome.FAILED, reason=reason, message=message)

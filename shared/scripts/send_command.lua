@@ -1,12 +1,17 @@
 -- Accept a command for a session that lives.
 --
 -- KEYS  room, commands
--- ARGV  session id, command JSON, group of commands
--- Gives 1, or 0 when the room is not this session's any more: nothing was changed.
+-- ARGV  session id, command JSON, group of commands, how many undone commands there may be with this one
+-- Gives 'sent'; 'over' when the room is not this session's any more; 'full'. Only the first changes anything.
+--
+-- A call whose answer was lost may be repeated: what is the newest entry already is not added again.
 local room, commands = unpack(KEYS)
-local session_id, command_json, group = unpack(ARGV)
+local session_id, command_json, group, most = unpack(ARGV)
 
-if redis.call('GET', room) ~= session_id then return 0 end
+if redis.call('GET', room) ~= session_id then return 'over' end
+local newest = redis.call('XREVRANGE', commands, '+', '-', 'COUNT', 1)[1]
+if newest and newest[2][2] == command_json then return 'sent' end
+if redis.call('XLEN', commands) >= tonumber(most) then return 'full' end
 redis.pcall('XGROUP', 'CREATE', commands, group, '0', 'MKSTREAM')
 redis.call('XADD', commands, '*', 'json', command_json)
-return 1
+return 'sent'

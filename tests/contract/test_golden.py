@@ -15,18 +15,26 @@ import pytest
 from shared.contract import (
     AnyCommand,
     AnyEvent,
+    AppMessage,
     Candidates,
     ColdStart,
+    CommandDone,
+    CommandReason,
+    Custom,
     DeadLetter,
     DeadWebhook,
+    Dtmf,
     Ended,
     Failed,
     Failure,
     IceCandidate,
+    Interrupt,
     Launch,
     Leave,
     Leaving,
+    LlmChange,
     Message,
+    Mute,
     Offer,
     Outcome,
     Presence,
@@ -36,6 +44,10 @@ from shared.contract import (
     Running,
     Say,
     Starting,
+    SttChange,
+    TtsChange,
+    Unmute,
+    Update,
     Wire,
 )
 from shared.entries import Decoder, encode
@@ -57,7 +69,7 @@ LAUNCH = Launch(
     agent="sales",
 )
 EVENT: dict[str, Any] = {"session_id": "s1", "attempt": 1}
-COMMAND: dict[str, Any] = {"command_id": "c1", "reply_to": "gateway-1"}
+COMMAND: dict[str, Any] = {"command_id": "c1", "reply_to": "gateway-1", "expires_s": 30.0}
 CANDIDATE = IceCandidate(candidate="candidate:1", sdp_mid="0", sdp_m_line_index=0)
 MESSAGES: list[Wire] = [
     LAUNCH,
@@ -78,14 +90,40 @@ MESSAGES: list[Wire] = [
     Starting(**EVENT, runner="runner-1", start="warm"),
     Running(**EVENT),
     Leaving(**EVENT, reason=Reason.LEFT),
+    CommandDone(
+        **EVENT,
+        command_id="c1",
+        kind="say",
+        outcome=Outcome.FAILED,
+        reason=CommandReason.SESSION_OVER,
+        message="The session is over: left",
+    ),
     Ended(**EVENT, reason=Reason.COMPLETED),
     Failed(**EVENT, reason=Reason.BOT_ERROR, message="ValueError: no"),
     Say(**COMMAND, text="Hello"),
     Message(**COMMAND, text="Hello", mode="immediate", sender_id="u1", sender_name="Ann"),
+    Interrupt(**COMMAND),
+    Mute(**COMMAND),
+    Unmute(**COMMAND),
+    Update(
+        **COMMAND,
+        llm=LlmChange(model="m", system_instruction="Be brief."),
+        tts=TtsChange(model="m", voice="f3", language="de"),
+        stt=SttChange(model="m", language="de"),
+    ),
+    AppMessage(**COMMAND, data={"show": [1, None]}),
+    Dtmf(**COMMAND, digits="12#"),
+    Custom(**COMMAND, data={"any": [1, None]}),
     Leave(**COMMAND),
     Offer(**COMMAND, sdp="v=0", sdp_type="offer", pc_id="pc1", restart_pc=True, request_data={"a": 1}),
     Candidates(**COMMAND, pc_id="pc1", candidates=(CANDIDATE,)),
-    Reply(command_id="c1", outcome=Outcome.FAILED, message="the bot is gone", result={"sdp": "v=0"}),
+    Reply(
+        command_id="c1",
+        outcome=Outcome.FAILED,
+        reason=CommandReason.REFUSED,
+        message="one client is enough",
+        result={"sdp": "v=0"},
+    ),
     Presence(
         runner="runner-1",
         host="host",

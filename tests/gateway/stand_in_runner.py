@@ -3,10 +3,9 @@
 from typing import Any
 
 from shared import launches
-from shared.commands import Inbox
+from shared.commands import Inbox, Received
 from shared.contract import (
     CLAIMS,
-    AnyCommand,
     AnyEvent,
     Ended,
     Failed,
@@ -78,7 +77,7 @@ class StandInRunner:
         assert entry
         return entry
 
-    async def command(self, claim: Claim) -> tuple[str, AnyCommand]:
+    async def command(self, claim: Claim) -> tuple[str, Received]:
         """The next command to the claim's bot, whenever it was sent."""
         for entry, command in await self.inbox.open(claim.launch.session_id):
             return entry, command
@@ -86,9 +85,10 @@ class StandInRunner:
             for _, entry, command in await self.inbox.read():
                 return entry, command
 
-    async def reply(self, claim: Claim, entry: str, command: AnyCommand, outcome: Outcome, **more: Any) -> None:
+    async def reply(self, claim: Claim, entry: str, command: Received, outcome: Outcome, **more: Any) -> None:
         reply = Reply(command_id=command.command_id, outcome=outcome, **more)
-        await self.inbox.reply(claim.launch.session_id, entry, command, reply)
+        launch = claim.launch
+        await self.inbox.reply(launch.session_id, entry, command, reply, attempt=launch.attempt)
 
 
 def _who(claim: Claim) -> dict[str, Any]:

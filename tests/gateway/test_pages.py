@@ -95,7 +95,7 @@ def test_every_success_has_an_example_with_all_that_its_answer_always_has(docume
     ("route", "statuses"),
     [
         ("post /join", {"200", "202", "400", "401", "409", "413", "415", "429", "503"}),
-        ("post /admin", {"200", "202", "400", "401", "403", "404", "413", "415", "503"}),
+        ("post /admin", {"200", "202", "207", "400", "401", "403", "404", "413", "415", "429", "503"}),
         ("get /sessions/{session_id}", {"200", "401", "403", "404", "503"}),
         ("delete /dead/{letter_id}", {"204", "401", "403", "404", "503"}),
         ("get /readyz", {"200", "503"}),

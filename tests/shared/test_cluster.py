@@ -132,10 +132,10 @@ async def a_claim(redis: Redis, claims: Claims) -> Claim:
 async def a_command(redis: Redis, launch: Launch, inbox: Inbox) -> None:
     say = Say(command_id="c1", text="Hello", reply_to="gateway-1")
     assert await inbox.open(launch.session_id) == []
-    assert await Commands(redis).send(launch.session_id, launch.room_url, say)
+    assert await Commands(redis).send(launch.session_id, launch.room_url, say) == "sent"
     [(session_id, entry, command)] = await inbox.read()
     assert (session_id, command) == (launch.session_id, say)
-    await inbox.reply(session_id, entry, command, Reply(command_id="c1", outcome=Outcome.DELIVERED))
+    await inbox.reply(session_id, entry, command, Reply(command_id="c1", outcome=Outcome.DELIVERED), attempt=1)
     assert await redis.xlen(contract.replies_key("gateway-1")) == 1
     inbox.close(launch.session_id)
 
@@ -145,7 +145,7 @@ async def the_reports_of_a_runner(redis: Redis, claim: Claim) -> None:
     assert await Launches(redis).renew("runner-1", [claim.entry]) == []
     assert await Launches(redis).report(claim, "runner-1", Running(session_id=session_id, attempt=1))
     assert await News(redis).publish(ColdStart(session_id=session_id, attempt=1, launcher="process"))
-    assert [len(history) for history in await events.histories(redis, [session_id, "none"])] == [3, 0]
+    assert [len(history) for history in await events.histories(redis, [session_id, "none"])] == [4, 0]
     here = Presence(
         runner="r", host="h", pid=1, start="warm", version="1", state="ready", slots=1, busy=0, free=1, running=0
     )

@@ -1,15 +1,17 @@
 """Commands reach whoever holds the session, in order, and their replies whoever waits."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from shared import contract, streams
-from shared.commands import Commands, Inbox
-from shared.contract import COMMANDS, FIELD, Ended, Leave, Outcome, Reason, Reply, Say
+from shared import contract, redis_connection, streams
+from shared.commands import Commands, Inbox, Letter, Unreadable
+from shared.contract import COMMANDS, FIELD, UNDONE_COMMANDS, Ended, Leave, Offer, Outcome, Reason, Reply, Say
 from shared.launches import Launches
 from shared.redis_connection import Redis
 from tests.launching import a_launch, offer, send
@@ -96,7 +98,9 @@ async def test_what_an_earlier_holder_left_undone_is_given_first_and_once(redis:
         await send(redis, launch, say("done"))
         await send(redis, launch, say("undone"))
         [(_, first, command), _] = await earlier.read()
-        await earlier.reply(launch.session_id, first, command, Reply(command_id="done", outcome=Outcome.DELIVERED))
+        await earlier.reply(
+            launch.session_id, first, command, Reply(command_id="done", outcome=Outcome.DELIVERED), attempt=1
+        )
     await send(redis, launch, say("unseen"))
     assert [command for _, command in await inbox.open(launch.session_id)] == [say("undone"), say("unseen")]
     await send(redis, launch, say("new"))
@@ -134,10 +138,24 @@ async def test_a_closed_session_is_not_read_and_stays_for_its_next_holder(redis:
     assert await redis.xlen(contract.commands_key(closed.session_id)) == 1
 
 
-async def test_a_command_that_cannot_be_read_is_passed_over(redis: Redis, inbox: Inbox) -> None:
+@pytest.mark.parametrize(
+    ("fields", "readable"),
+    [
+        ({FIELD: '{"type": "of tomorrow", "command_id": "c", "reply_to": "g"}'}, ("c", "g", "of tomorrow")),
+        ({FIELD: '{"type": "say", "command_id": "c"}'}, ("c", None, "say")),
+        ({FIELD: '{"command_id": 7}'}, ("", None, "")),
+        ({FIELD: "not JSON"}, ("", None, "")),
+        ({"other": "field"}, ("", None, "")),
+    ],
+)
+async def test_a_command_that_cannot_be_read_is_given_as_such_and_blocks_nobody(
+    redis: Redis, inbox: Inbox, fields: dict[str, str], readable: tuple[str, str | None, str]
+) -> None:
     launch = await offer(redis)
     await inbox.open(launch.session_id)
-    await redis.xadd(contract.commands_key(launch.session_id), {FIELD: '{"type": "of tomorrow"}'})
+    await redis.xadd(contract.commands_key(launch.session_id), cast("Any", fields))
+    command_id, reply_to, kind = readable
+    assert await read_one(inbox) == Unreadable(command_id=command_id, reply_to=reply_to, type=kind)
     await send(redis, launch, say("a"))
     assert await read_one(inbox) == say("a")
 
@@ -151,7 +169,9 @@ async def test_a_reply_takes_the_command_away_and_goes_to_the_gateway_that_waits
     await inbox.open(launch.session_id)
     await send(redis, launch, say("a", reply_to=reply_to))
     [(session, entry, command)] = await inbox.read()
-    await inbox.reply(session, entry, command, Reply(command_id="a", outcome=Outcome.DELIVERED, result={"x": 1}))
+    await inbox.reply(
+        session, entry, command, Reply(command_id="a", outcome=Outcome.DELIVERED, result={"x": 1}), attempt=1
+    )
     assert await redis.xlen(stream) == 0
     assert (await pending(redis, stream))["pending"] == 0
     replies = await streams.between(redis, contract.replies_key("gateway-1"))
@@ -163,7 +183,91 @@ async def test_a_reply_takes_the_command_away_and_goes_to_the_gateway_that_waits
 
 async def test_a_command_to_a_session_that_is_over_is_not_accepted(redis: Redis) -> None:
     launch = a_launch()
-    assert not await Commands(redis).send(launch.session_id, launch.room_url, Leave(command_id="c"))
+    assert await Commands(redis).send(launch.session_id, launch.room_url, Leave(command_id="c")) == "over"
+
+
+async def test_a_frozen_holder_that_reads_once_more_keeps_nothing_from_the_bot_and_puts_nothing_out_of_order(
+    redis: Redis, inbox: Inbox
+) -> None:
+    """A runner wakes, reads a command with the next second's read, and learns only then that its lease is gone."""
+    launch = await offer(redis)
+    async with aclosing(Inbox(redis, "frozen")) as frozen:
+        await frozen.open(launch.session_id)
+        await inbox.open(launch.session_id)
+        for text in ("a", "b"):
+            await send(redis, launch, say(text))
+            [(_, _, swallowed)] = await frozen.read()
+            assert swallowed == say(text)
+    await send(redis, launch, say("c"))
+    assert [command for _, _, command in await inbox.read()] == [say("a"), say("b"), say("c")]
+
+
+async def test_what_a_frozen_holder_has_read_is_taken_back_without_another_command(redis: Redis, inbox: Inbox) -> None:
+    launch, other = await offer(redis), await offer(redis)
+    async with aclosing(Inbox(redis, "frozen")) as frozen:
+        await frozen.open(launch.session_id)
+        await inbox.open(launch.session_id)
+        await send(redis, launch, say("a"))
+        await frozen.read()
+    held = [launch.session_id, other.session_id]
+    assert [command for _, _, command in await inbox.take_back(held)] == [say("a")]
+    assert await inbox.take_back(held) == []
+
+
+async def test_what_was_given_once_is_not_given_again_when_it_is_taken_back(redis: Redis, inbox: Inbox) -> None:
+    launch = await offer(redis)
+    await inbox.open(launch.session_id)
+    await send(redis, launch, say("a"))
+    assert await read_one(inbox) == say("a")
+    async with aclosing(Inbox(redis, "frozen")) as frozen:
+        assert [command for _, command in await frozen.open(launch.session_id)] == [say("a")]
+    assert await inbox.take_back([launch.session_id]) == []
+
+
+async def test_a_thousand_undone_commands_are_all_given_to_the_next_holder_in_order(redis: Redis, inbox: Inbox) -> None:
+    launch = await offer(redis)
+    letters = [Letter(launch.session_id, launch.room_url, say(str(number))) for number in range(UNDONE_COMMANDS)]
+    assert await Commands(redis).send_all(letters[:600]) == ["sent"] * 600
+    async with aclosing(Inbox(redis, "earlier")) as earlier:
+        assert len(await earlier.open(launch.session_id)) == 600
+    assert await Commands(redis).send_all(letters[600:]) == ["sent"] * 400
+    given = [command for _, command in await inbox.open(launch.session_id)]
+    assert given == [letter.command for letter in letters]
+
+
+async def test_too_many_undone_commands_are_refused_but_neither_a_client_nor_a_leave(redis: Redis) -> None:
+    launch = await offer(redis)
+    letters = [Letter(launch.session_id, launch.room_url, say(str(number))) for number in range(UNDONE_COMMANDS + 2)]
+    assert await Commands(redis).send_all(letters) == ["sent"] * UNDONE_COMMANDS + ["full"] * 2
+    send_one = Commands(redis).send
+    offered = Offer(command_id="o", sdp="v=0", sdp_type="offer")
+    assert await send_one(launch.session_id, launch.room_url, offered) == "sent"
+    assert await send_one(launch.session_id, launch.room_url, Leave(command_id="l")) == "sent"
+
+
+async def test_sending_to_many_says_of_each_what_became_of_it(redis: Redis) -> None:
+    live, over = await offer(redis), a_launch()
+    sent = await Commands(redis).send_all(
+        [Letter(one.session_id, one.room_url, say("a")) for one in (live, over) for _ in range(120)]
+    )
+    assert sent == ["sent"] * 120 + ["over"] * 120
+
+
+async def test_sending_to_many_without_a_server_says_away_of_each(tmp_path: Path) -> None:
+    async with redis_connection.connect(f"unix://{tmp_path}/none", retries=0) as nowhere:
+        launch = a_launch()
+        assert await Commands(nowhere).send_all([Letter(launch.session_id, launch.room_url, say("a"))]) == ["away"]
+
+
+async def test_a_command_is_due_by_the_servers_clock(redis: Redis, inbox: Inbox) -> None:
+    launch = await offer(redis)
+    await send(redis, launch, say("late", expires_s=30.0))
+    await send(redis, launch, say("ever"))
+    [(first, soon), (second, ever)] = await inbox.open(launch.session_id)
+    due = inbox.due(first, soon)
+    assert due is not None
+    assert 29.0 < due - time.monotonic() <= 30.1
+    assert inbox.due(second, ever) is None
 
 
 async def pending(redis: Redis, stream: str) -> Any:

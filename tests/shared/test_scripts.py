@@ -321,8 +321,8 @@ async def test_a_room_that_belongs_to_a_later_session_is_left_alone(redis: Redis
 
 async def test_a_command_to_a_living_session_is_in_its_stream_with_a_group(redis: Redis) -> None:
     await claimed(redis)
-    assert await Commands(redis).send("s1", "room", Leave(command_id="c1"))
-    assert await Commands(redis).send("s1", "room", Leave(command_id="c2"))
+    assert await Commands(redis).send("s1", "room", Leave(command_id="c1")) == "sent"
+    assert await Commands(redis).send("s1", "room", Leave(command_id="c2")) == "sent"
     entries, groups = (await contents(redis))[contract.commands_key("s1")]
     assert len(entries) == 2
     assert list(groups) == [COMMANDS]
@@ -332,7 +332,7 @@ async def test_a_command_to_a_living_session_is_in_its_stream_with_a_group(redis
 async def test_a_command_to_a_session_that_has_not_the_room_is_refused(redis: Redis, session_id: str) -> None:
     await claimed(redis)
     before = await contents(redis)
-    assert not await Commands(redis).send(session_id, "room", Leave(command_id="c"))
+    assert await Commands(redis).send(session_id, "room", Leave(command_id="c")) == "over"
     assert await contents(redis) == before
 
 
