@@ -12,6 +12,7 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 | `{bot}:replies:<gateway>`    | runners                       | that gateway                                     |
 | `{bot}:runners`              | runners                       | gateways, operators: presence                    |
 | `{bot}:dead`                 | whoever gives up              | gateways: people redrive or delete its entries   |
+| `{bot}:rooms`                | gateway: before it makes one  | gateways, group `gateways`: who removes a room   |
 | `{bot}:room:<room_url>`      | the scripts only              | the scripts only: room -> session, no stream     |
 
 A launch entry has the id of the `queued` event that announced it, and lives until its session ends: the two launch
@@ -32,6 +33,7 @@ RELAUNCH = "{bot}:relaunch"
 EVENTS = "{bot}:events"
 RUNNERS = "{bot}:runners"
 DEAD = "{bot}:dead"
+ROOMS = "{bot}:rooms"
 
 CLAIMS = "runners"
 """The launch stream's group whose pending list is the lease table."""
@@ -39,6 +41,8 @@ OVERFLOW = "operators"
 """The launch stream's group through which exactly one operator looks at each launch."""
 COMMANDS = "runner"
 """The group of a command stream; its one consumer is the holder of the session's lease."""
+REMOVERS = "gateways"
+"""The group of the noted rooms: whoever holds a note is about to remove that room."""
 
 FIELD = "json"
 
@@ -173,6 +177,18 @@ class Launch(Wire, frozen=True, kw_only=True):
     failures: tuple[Failure, ...] = ()
     redriven_from: str | None = None
     """The session that was given up, where this one takes its dead letter's place."""
+    owner: bool = False
+    """The Daily room is the fleet's own: the token that the runner gets for its bot makes it an owner."""
+
+
+class RoomNote(Wire, frozen=True, kw_only=True):
+    """Gateway to all gateways: a room of this name at Daily is for this session, and must not outlive it.
+
+    It is written before the room is made, so that no crash leaves a room that nobody knows of.
+    """
+
+    session_id: str
+    room_name: str
 
 
 class DeadLetter(Wire, frozen=True, kw_only=True):

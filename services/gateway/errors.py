@@ -11,8 +11,10 @@ HttpError              a sentence for the caller, with status and code
 ├── TooLarge           413 TOO_LARGE: the body has more than 1 MB
 ├── NotJson            415 NOT_JSON: the body does not say that it is JSON
 ├── AtCapacity         429 AT_CAPACITY: the queue is full
+├── RateLimited        429 RATE_LIMITED: Daily lets the account make no more rooms for now
 ├── NotSupported       501 NOT_SUPPORTED
 ├── BadAnswer          502 BAD_ANSWER: the bot's answer makes no sense
+├── DailyFailed        502 DAILY_FAILED: Daily did not make the room
 ├── Away               503 UNAVAILABLE: Redis does not answer
 └── NoAnswer           504 NO_ANSWER: the bot did not answer in time
 """
@@ -135,6 +137,17 @@ class AtCapacity(HttpError):  # noqa: N818
         super().__init__(f"{waiting} sessions wait for a runner already.")
 
 
+class RateLimited(HttpError):  # noqa: N818
+    """More rooms at once than Daily makes for one account."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "RATE_LIMITED"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": str(RETRY_FULL_S)}
+
+    def __init__(self) -> None:
+        super().__init__("Daily lets this account make no more rooms for the moment. Please try again.")
+
+
 class NotSupported(HttpError):  # noqa: N818
     """A part of a foreign API that this gateway does not have."""
 
@@ -147,6 +160,16 @@ class BadAnswer(HttpError):  # noqa: N818
 
     status = HTTPStatus.BAD_GATEWAY
     code = "BAD_ANSWER"
+
+
+class DailyFailed(HttpError):  # noqa: N818
+    """Daily refused, or did not answer."""
+
+    status = HTTPStatus.BAD_GATEWAY
+    code = "DAILY_FAILED"
+
+    def __init__(self, said: str) -> None:
+        super().__init__(f"Daily did not make the room: {said}")
 
 
 class Away(HttpError):  # noqa: N818

@@ -7,11 +7,21 @@ import msgspec
 from litestar import get, post
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from services.gateway.auth import OPEN, START
 from services.gateway.documentation import BODY, documented
-from services.gateway.errors import AtCapacity, Away, Invalid, NotSupported, StillLeaving, invalid_field
+from services.gateway.errors import (
+    AtCapacity,
+    Away,
+    DailyFailed,
+    HttpError,
+    Invalid,
+    NotSupported,
+    RateLimited,
+    StillLeaving,
+    invalid_field,
+)
 from services.gateway.join import EXAMPLE, JoinRequest, accept, launch_of
 from services.gateway.parts import Injected, Parts
 
@@ -24,6 +34,12 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     transport: str | None = None
     body: Any = None
     create_daily_room: bool = False
+    daily_room_properties: Annotated[
+        dict[str, Any], Meta(description="Daily's own, for the room that is created.")
+    ] = {}
+    daily_meeting_token_properties: Annotated[
+        dict[str, Any], Meta(description="Daily's own, for the client's token.")
+    ] = {}
     enable_default_ice_servers: bool = False
 
 
@@ -40,9 +56,12 @@ class IceConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class StartReply(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The session; the client connects to it at `/sessions/{sessionId}/api/offer`."""
+    """The session; the client connects to it at `/sessions/{sessionId}/api/offer`, or in its Daily room."""
 
     session_id: str
+    daily_room: str | UnsetType = UNSET
+    daily_token: str | UnsetType = UNSET
+    """The client's; the bot has one of its own."""
     ice_config: IceConfig | UnsetType = UNSET
 
 
@@ -56,19 +75,24 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 _EXAMPLES = [
     Example(summary="WebRTC", value={"transport": "webrtc", "body": {"language": "en"}}),
     Example(
+        summary="A new Daily room", value={"createDailyRoom": True, "dailyRoomProperties": {"geo": "eu-central-1"}}
+    ),
+    Example(
         summary="A Daily room", value={"transport": "daily", "body": {"room_url": "https://example.daily.co/room"}}
     ),
 ]
 
 
-_NO_NEW_ROOM = NotSupported("createDailyRoom: Daily rooms are not created here; name one as body.room_url.")
+_NO_NEW_ROOM = NotSupported("createDailyRoom: DAILY_API_KEY is not set here; name a room as body.room_url.")
 _DOCUMENTED = documented(
     {200: StartReply(session_id=EXAMPLE.session_id)},
     Invalid("body.room_url", "must be given for transport daily"),
     *BODY,
     StillLeaving(),
     AtCapacity(1000),
+    RateLimited(),
     _NO_NEW_ROOM,
+    DailyFailed("authentication-error"),
     Away(),
     access=START,
 )
@@ -99,6 +123,8 @@ def status() -> Readiness:
 
 
 async def _start(parts: Parts, data: StartRequest) -> StartReply:
+    if data.create_daily_room and data.transport in {None, "daily"}:
+        return await _start_in_new_room(parts, data)
     launch = launch_of(join_request(data), parts.settings, str(uuid4()))
     reply = await accept(parts, launch)
     servers = parts.settings.ice_servers if data.enable_default_ice_servers else ()
@@ -106,15 +132,34 @@ async def _start(parts: Parts, data: StartRequest) -> StartReply:
     return StartReply(session_id=reply.session_id, ice_config=ice)
 
 
+async def _start_in_new_room(parts: Parts, data: StartRequest) -> StartReply:
+    """Make the room, then the session. What is left of a start that failed is removed now or later.
+
+    Raises:
+        AtCapacity: the queue is full; as a rule that is known before there is a room.
+        NotSupported, Invalid, RateLimited, DailyFailed: there is no room.
+        Unavailable: Redis does not answer.
+    """
+    if parts.daily is None:
+        raise _NO_NEW_ROOM
+    launch = launch_of(JoinRequest(transport="none", body=data.body), parts.settings, str(uuid4()))
+    if (waiting := await parts.launches.depth()) >= parts.settings.queue_limit:
+        raise AtCapacity(waiting)
+    room = await parts.daily.rooms.make(launch, data.daily_room_properties, data.daily_meeting_token_properties)
+    try:
+        await accept(parts, msgspec.structs.replace(launch, transport="daily", room_url=room.url, owner=True))
+    except HttpError:
+        await parts.daily.rooms.remove(room.note, room.name)
+        raise
+    return StartReply(session_id=launch.session_id, daily_room=room.url, daily_token=room.token)
+
+
 def join_request(data: StartRequest) -> JoinRequest:
     """The same wish in our own words.
 
     Raises:
         Invalid: it is for another transport, or `body` lacks what Daily needs.
-        NotSupported: it is for a new Daily room.
     """
-    if data.create_daily_room:
-        raise _NO_NEW_ROOM
     body = data.body if isinstance(data.body, dict) else {}
     transport = data.transport or ("daily" if "room_url" in body else "webrtc")
     if transport not in TRANSPORTS:

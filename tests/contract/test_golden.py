@@ -32,6 +32,7 @@ from shared.contract import (
     Queued,
     Reason,
     Reply,
+    RoomNote,
     Running,
     Say,
     Starting,
@@ -53,6 +54,7 @@ LAUNCH = Launch(
     labels={"team": "one"},
     failures=(FAILURE,),
     redriven_from="s0",
+    owner=True,
 )
 EVENT: dict[str, Any] = {"session_id": "s1", "attempt": 1}
 COMMAND: dict[str, Any] = {"command_id": "c1", "reply_to": "gateway-1"}
@@ -60,6 +62,7 @@ CANDIDATE = IceCandidate(candidate="candidate:1", sdp_mid="0", sdp_m_line_index=
 MESSAGES: list[Wire] = [
     LAUNCH,
     DeadLetter(launch=LAUNCH, unreadable="{"),
+    RoomNote(session_id="s1", room_name="pf-s1"),
     Queued(
         **EVENT,
         room_url="https://example.daily.co/room",
