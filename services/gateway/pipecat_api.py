@@ -35,11 +35,11 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     body: Any = None
     create_daily_room: bool = False
     daily_room_properties: Annotated[
-        dict[str, Any], Meta(description="Daily's own, for the room that is created.")
-    ] = {}
+        dict[str, Any] | None, Meta(description="Daily's own, for the room that is created.")
+    ] = None
     daily_meeting_token_properties: Annotated[
-        dict[str, Any], Meta(description="Daily's own, for the client's token.")
-    ] = {}
+        dict[str, Any] | None, Meta(description="Daily's own, for the client's token.")
+    ] = None
     enable_default_ice_servers: bool = False
 
 
@@ -145,7 +145,9 @@ async def _start_in_new_room(parts: Parts, data: StartRequest) -> StartReply:
     launch = launch_of(JoinRequest(transport="none", body=data.body), parts.settings, str(uuid4()))
     if (waiting := await parts.launches.depth()) >= parts.settings.queue_limit:
         raise AtCapacity(waiting)
-    room = await parts.daily.rooms.make(launch, data.daily_room_properties, data.daily_meeting_token_properties)
+    room = await parts.daily.rooms.make(
+        launch, data.daily_room_properties or {}, data.daily_meeting_token_properties or {}
+    )
     try:
         await accept(parts, msgspec.structs.replace(launch, transport="daily", room_url=room.url, owner=True))
     except HttpError:

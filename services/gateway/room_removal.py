@@ -1,10 +1,10 @@
 """Rooms at Daily whose session is over, or never came to be, are removed.
 
 A room that a gateway made for a session would stay, with whoever is still in it, and count against the account's
-rooms until it expires: nobody else knows that it was for that session. Every gateway with a DAILY_API_KEY looks for such
-rooms as soon as the feed says that a session is over, and every few seconds besides. A room whose session was never
-accepted, because the gateway crashed or Daily failed on the way, goes after a grace. While Daily is away it is asked
-ever less often.
+rooms until it expires: nobody else knows that it was for that session. Every gateway with a DAILY_API_KEY looks for
+such rooms as soon as the feed says that a session is over, and every few seconds besides. A room whose session was
+never accepted, because the gateway crashed or Daily failed on the way, goes after a grace. While Daily is away it is
+asked ever less often.
 """
 
 import asyncio

@@ -44,7 +44,7 @@ async def test_ice_servers_are_given_to_those_who_ask_where_there_are_some(gatew
 @pytest.mark.parametrize(
     ("body", "status", "start"),
     [
-        ({"createDailyRoom": True, "transport": "daily"}, 501, "createDailyRoom: "),
+        ({"createDailyRoom": True, "transport": "daily"}, 501, "createDailyRoom: DAILY_API_KEY"),
         ({"transport": "daily"}, 400, "body.room_url: "),
         ({"transport": "daily", "body": {"token": "secret"}}, 400, "body.room_url: "),
         ({"transport": "daily", "body": {"room_url": 5}}, 400, "room_url: "),
@@ -69,6 +69,11 @@ async def test_at_capacity_the_answer_is_what_pipecats_clients_know(gateway_with
         await gateway.http.post("/start", json=PAGE)
         answer = await gateway.http.post("/start", json=PAGE)
     assert (answer.status_code, answer.json()["code"]) == (429, "AT_CAPACITY")
+
+
+async def test_a_body_of_more_than_1_mb_is_too_large(gateway: Gateway) -> None:
+    answer = await gateway.http.post("/start", json={"body": {"text": "x" * 1_048_576}})
+    assert (answer.status_code, answer.json()["code"]) == (413, "TOO_LARGE")
 
 
 async def test_status_tells_the_transports(gateway: Gateway) -> None:
