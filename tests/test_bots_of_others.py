@@ -139,6 +139,7 @@ EXAMPLES = [
     Example("module_state", hears("This is call number 1.")),
     Example("never_returns", hears("I am here to stay."), reason="left", hangs_up=False),
     Example("sys_exit", hears("I am in a good mood."), hangs_up=False),
+    Example("exit_in_handler", hears("Until you hang up."), hangs_up=False),
     Example("body_and_arguments", hears("Welcome, Ann."), body={"guest": {"name": "Ann"}}),
     Example("older_names", chat, answers=(Say("Hello from the model."),), hangs_up=False),
 ]
@@ -206,3 +207,16 @@ async def test_the_same_bot_runs_unchanged_under_pipefleet(
     assert (session["status"], session["reason"], session["attempt"]) == ("ended", example.reason, 1)
     kinds = [event["type"] for event in session["timeline"]]
     assert [kind for kind in kinds if kind != "leaving"] == ["queued", "starting", "running", "ended"]
+
+
+@pytest.mark.slow
+async def test_what_a_bot_keeps_in_its_module_is_fresh_in_every_session(
+    fleet_of: StartFleet, model: FakeOpenAI
+) -> None:
+    """Under Pipecat's own runner the second call would be number 2."""
+    counting = Example("module_state", hears("This is call number 1."))
+    async with fleet_of(bot=BOTS / "module_state.py", slots=2, operator=False, **environment(model)) as fleet:
+        for _ in range(2):
+            model.spoken.clear()
+            await call(fleet.http, counting, model)
+            assert model.spoken == ["This is call number 1."]

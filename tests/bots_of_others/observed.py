@@ -33,7 +33,7 @@ class WordCounter(BaseObserver):
 async def run_bot(transport: BaseTransport, runner_args: RunnerArguments):
     tts = OpenAITTSService(api_key=os.getenv("OPENAI_API_KEY"))
     counter = WordCounter()
-    worker = PipelineWorker(Pipeline([tts, transport.output()]), observers=[counter])
+    worker = PipelineWorker(Pipeline([transport.input(), tts, transport.output()]), observers=[counter])
     worker.set_reached_upstream_filter((BotStoppedSpeakingFrame,))
 
     @worker.rtvi.event_handler("on_client_ready")
