@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import StartFleet
 from tests.fakes.openai_api import Answer, Call, FakeOpenAI, Say, fake_openai
 from tests.processes import START_S, Children, free_port
+from tests.speech import speech
 from tests.webrtc_peer import WebRTCPeer
 
 BOTS = Path(__file__).parent / "bots_of_others"
@@ -66,6 +67,7 @@ class Example:
     """Why the session is over afterwards; `left`: only because the bot was told to leave."""
     body: dict[str, Any] = field(default_factory=dict)
     answers: tuple[Answer, ...] = ()
+    heard: tuple[str, ...] = ()
     hangs_up: bool = True
     """Whether the bot does; otherwise the caller."""
 
@@ -123,7 +125,16 @@ async def chat(caller: Caller, model: FakeOpenAI) -> None:
     await model.until_spoken("You said: Do you hear me?")
 
 
+async def talk(caller: Caller, model: FakeOpenAI) -> None:
+    await caller.be_ready()
+    caller.speak(speech("Thank you very much."))
+    await model.until_spoken("You said: Thank you.")
+    await caller.hears()
+    await caller.told("user-transcription", text="Thank you.", final=True)
+
+
 EXAMPLES = [
+    Example("voice_agent", talk, heard=("Thank you.",), hangs_up=False),
     Example("say_one_thing", hears("Hello there!")),
     Example(
         "function_calling",
@@ -165,6 +176,7 @@ def environment(model: FakeOpenAI) -> dict[str, str]:
 async def call(http: httpx.AsyncClient, example: Example, model: FakeOpenAI) -> str:
     """Start the bot, and do with it what the example says. Gives the session's id when the call is over."""
     model.answers += example.answers
+    model.heard += example.heard
     started = await http.post("/start", json={"transport": "webrtc", "body": example.body})
     assert started.status_code == 200, started.text
     session_id = str(started.json()["sessionId"])

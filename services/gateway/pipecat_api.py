@@ -1,6 +1,6 @@
 """Starting a session as Pipecat's own runner and Pipecat Cloud have it, for their client SDKs."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 from uuid import uuid4
 
 import msgspec
@@ -83,6 +83,9 @@ _EXAMPLES = [
 ]
 
 
+Wish: TypeAlias = Annotated[StartRequest | None, Body(title="StartRequest", examples=_EXAMPLES)]
+"""Clients that want nothing in particular send no body."""
+
 _NO_NEW_ROOM = NotSupported("createDailyRoom: DAILY_API_KEY is not set here; name a room as body.room_url.")
 _DOCUMENTED = documented(
     {200: StartReply(session_id=EXAMPLE.session_id)},
@@ -99,21 +102,15 @@ _DOCUMENTED = documented(
 
 
 @post("/start", status_code=200, tags=["pipecat"], **_DOCUMENTED)
-async def start(
-    data: Annotated[StartRequest, Body(title="StartRequest", examples=_EXAMPLES)], parts: Injected
-) -> StartReply:
+async def start(parts: Injected, data: Wish = None) -> StartReply:
     """Start a session as with Pipecat's development runner."""
-    return await _start(parts, data)
+    return await _start(parts, data or StartRequest())
 
 
 @post("/v1/public/{agent:str}/start", status_code=200, tags=["pipecat"], **_DOCUMENTED)
-async def start_agent(
-    agent: FromPath[str],
-    data: Annotated[StartRequest, Body(title="StartRequest", examples=_EXAMPLES)],
-    parts: Injected,
-) -> StartReply:
+async def start_agent(agent: FromPath[str], parts: Injected, data: Wish = None) -> StartReply:
     """Start a session as with Pipecat Cloud. A fleet has one bot, so that any agent's name means it."""
-    return await _start(parts, data)
+    return await _start(parts, data or StartRequest())
 
 
 @get("/status", sync_to_thread=False, tags=["pipecat"], **documented({200: Readiness()}, access=OPEN))

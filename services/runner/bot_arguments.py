@@ -36,8 +36,8 @@ async def daily(launch: Launch, settings: RunnerSettings) -> DailyRunnerArgument
 
 
 def webrtc(launch: Launch, connection: Any, request_data: Any) -> SmallWebRTCRunnerArguments:
-    """For a bot with a WebRTC client; what the client sent with its offer takes the place of the launch's body."""
-    body = body_of(launch) if request_data is None else _with_session(request_data, launch)
+    """For a bot with a WebRTC client; what the client sent with its offer, if anything, is in the body's place."""
+    body = _with_session(request_data, launch) if request_data else body_of(launch)
     return SmallWebRTCRunnerArguments(webrtc_connection=connection, body=body, session_id=launch.session_id)
 
 

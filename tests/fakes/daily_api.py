@@ -115,5 +115,7 @@ async def fake_daily() -> AsyncIterator[FakeDaily]:
     await server.setup()
     await web.TCPSite(server, "127.0.0.1", 0).start()
     account.url = f"http://127.0.0.1:{server.addresses[0][1]}/v1"
-    yield account
-    await server.cleanup()
+    try:
+        yield account
+    finally:
+        await server.cleanup()

@@ -167,5 +167,7 @@ async def fake_openai() -> AsyncIterator[FakeOpenAI]:
     await server.setup()
     await web.TCPSite(server, "127.0.0.1", 0).start()
     service.url = f"http://127.0.0.1:{server.addresses[0][1]}/v1"
-    yield service
-    await server.cleanup()
+    try:
+        yield service
+    finally:
+        await server.cleanup()

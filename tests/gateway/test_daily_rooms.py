@@ -8,7 +8,7 @@ import pytest
 
 from services.gateway.room_removal import ACCEPTED_WITHIN_S, to_be_removed
 from services.gateway.sessions import Session
-from shared.contract import FIELD, LAUNCH, REMOVERS, ROOMS, Reason, RoomNote, Status
+from shared.contract import EVENTS, FIELD, LAUNCH, RELAUNCH, REMOVERS, ROOMS, Reason, RoomNote, Status, session_key
 from shared.entries import encode
 from shared.launches import EntryId
 from shared.redis_connection import Redis
@@ -115,6 +115,29 @@ async def test_a_room_is_removed_as_soon_as_its_session_is_over(
     await runner.fail(living, Reason.BOT_ERROR, "no")
     await daily.until_empty()
     await until_forgotten(redis)
+
+
+async def test_a_session_in_a_room_of_its_own_leaves_nothing_but_its_history(
+    gateway: Gateway, daily: FakeDaily, redis: Redis, runner: StandInRunner
+) -> None:
+    session_id = (await gateway.http.post("/start", json=NEW_ROOM)).json()["sessionId"]
+    await runner.end(await runner.running(), Reason.COMPLETED)
+    await daily.until_empty()
+    await until_forgotten(redis)
+    keys: Any = await redis.keys()
+    streams = [EVENTS, LAUNCH, RELAUNCH, ROOMS]
+    assert sorted(keys) == sorted([*streams, session_key(session_id)])
+    assert [await redis.xlen(stream) for stream in streams[1:]] == [0, 0, 0]
+
+
+async def test_a_room_that_went_with_its_session_is_no_place_to_redrive_it_to(
+    gateway: Gateway, runner: StandInRunner
+) -> None:
+    await gateway.http.post("/start", json=NEW_ROOM)
+    await runner.fail(await runner.running(), Reason.BOT_ERROR, "no")
+    (letter,) = (await gateway.http.get("/dead")).json()["dead"]
+    answer = await gateway.http.post(f"/dead/{letter['id']}/redrive")
+    assert (answer.status_code, answer.json()["code"]) == (409, "REFUSED")
 
 
 async def test_a_room_that_is_not_there_any_more_counts_as_removed(

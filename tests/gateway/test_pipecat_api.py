@@ -22,6 +22,16 @@ async def test_webrtc_is_what_is_started(
     assert launch.body == body.get("body")
 
 
+@pytest.mark.parametrize("path", ["/start", "/v1/public/my-agent/start"])
+async def test_no_body_is_no_particular_wish(gateway: Gateway, runner: StandInRunner, path: str) -> None:
+    """`startBotAndConnect({ endpoint })` of Pipecat's JavaScript client says JSON and sends nothing."""
+    for headers in ({"Content-Type": "application/json"}, {}):
+        answer = await gateway.http.post(path, headers=headers)
+        launch = (await runner.claim()).launch
+        assert (answer.status_code, answer.json()) == (200, {"sessionId": launch.session_id})
+        assert launch.transport == "webrtc"
+
+
 @pytest.mark.parametrize("transport", [{"transport": "daily"}, {}])
 async def test_a_daily_room_of_ones_own_is_in_the_body(
     gateway: Gateway, runner: StandInRunner, transport: dict[str, str]
