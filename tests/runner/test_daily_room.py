@@ -11,7 +11,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.transports.daily.transport import DailyParams, DailyTransport
 
-from services.runner import bot_arguments
+from services.runner import bot_arguments, bot_logs
 from services.runner.daily_room import mint_token, replaces, seat
 from services.runner.pipelines import Seen
 from services.runner.settings import RunnerSettings
@@ -89,7 +89,10 @@ async def test_a_refusal_of_daily_is_told_with_its_status(daily: DailyApi, statu
         await mint_token(a_launch("https://example.daily.co/room", transport="daily"), settings)
 
 
-async def test_in_a_room_that_was_made_for_its_session_a_bot_is_an_owner(daily: DailyApi) -> None:
+async def test_in_a_room_that_was_made_for_its_session_a_bot_is_an_owner(
+    daily: DailyApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bot_logs, "_secrets", set())
     settings = RunnerSettings(daily_api_key="key", daily_api_url=daily.url)
     launch = a_launch("https://example.daily.co/room", transport="daily", owner=True)
     arguments = await bot_arguments.daily(launch, settings)
