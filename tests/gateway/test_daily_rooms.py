@@ -104,17 +104,25 @@ async def test_a_webrtc_session_gets_no_room_whatever_else_it_says(gateway: Gate
 
 
 async def test_a_room_is_removed_as_soon_as_its_session_is_over(
-    gateway: Gateway, daily: FakeDaily, redis: Redis, runner: StandInRunner
+    daily: FakeDaily,
+    gateway_with: StartGateway,
+    redis: Redis,
+    runner: StandInRunner,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await gateway.http.post("/start", json=NEW_ROOM)
-    await gateway.http.post("/start", json=NEW_ROOM)
-    over, living = await runner.running(), await runner.running()
-    assert len(daily.rooms) == await notes(redis) == 2
-    await runner.end(over, Reason.COMPLETED)
-    await daily.until_asked("DELETE", within_s=3)
-    await runner.fail(living, Reason.BOT_ERROR, "no")
-    await daily.until_empty()
-    await until_forgotten(redis)
+    """It is the feed that says so, not the next look."""
+    monkeypatch.setattr("services.gateway.room_removal.LOOK_EVERY_S", 600.0)
+    async with gateway_with(daily_api_key=KEY, daily_api_url=daily.url) as gateway:
+        await gateway.http.post("/start", json=NEW_ROOM)
+        await gateway.http.post("/start", json=NEW_ROOM)
+        over, living = await runner.running(), await runner.running()
+        assert len(daily.rooms) == await notes(redis) == 2
+        await runner.end(over, Reason.COMPLETED)
+        await daily.until_asked("DELETE")
+        assert len(daily.rooms) == 1
+        await runner.fail(living, Reason.BOT_ERROR, "no")
+        await daily.until_empty()
+        await until_forgotten(redis)
 
 
 async def test_a_session_in_a_room_of_its_own_leaves_nothing_but_its_history(
