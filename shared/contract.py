@@ -16,6 +16,7 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 | `{bot}:runners`              | runners                       | gateways, operators: presence                    |
 | `{bot}:webhooks:dead`        | operators                     | people: events that no receiver took             |
 | `{bot}:dead`                 | whoever gives up              | gateways: people redrive or delete its entries   |
+| `{bot}:rooms`                | gateway: before it makes one  | gateways, group `gateways`: who removes a room   |
 | `{bot}:room:<room_url>`      | the scripts only              | the scripts only: room -> session, no stream     |
 
 A launch entry has the id of the `queued` event that announced it, and lives until its session ends: the launch streams
@@ -39,6 +40,7 @@ EVENTS = "{bot}:events"
 RUNNERS = "{bot}:runners"
 DEAD = "{bot}:dead"
 DEAD_WEBHOOKS = "{bot}:webhooks:dead"
+ROOMS = "{bot}:rooms"
 
 CLAIMS = "runners"
 """The launch stream's group whose pending list is the lease table."""
@@ -48,6 +50,8 @@ WEBHOOKS = "webhooks"
 """The feed's group through which the operators share the events that go to a receiver outside."""
 COMMANDS = "runner"
 """The group of a command stream; its one consumer is the holder of the session's lease."""
+REMOVERS = "gateways"
+"""The group of the noted rooms: whoever holds a note is about to remove that room."""
 
 FIELD = "json"
 
@@ -197,6 +201,18 @@ class Launch(Wire, frozen=True, kw_only=True):
     """The session that was given up, where this one takes its dead letter's place."""
     agent: str = ""
     """Which of the fleet's bots; empty is the default one."""
+    owner: bool = False
+    """The Daily room is the fleet's own: the token that the runner gets for its bot makes it an owner."""
+
+
+class RoomNote(Wire, frozen=True, kw_only=True):
+    """Gateway to all gateways: a room of this name at Daily is for this session, and must not outlive it.
+
+    It is written before the room is made, so that no crash leaves a room that nobody knows of.
+    """
+
+    session_id: str
+    room_name: str
 
 
 class DeadLetter(Wire, frozen=True, kw_only=True):

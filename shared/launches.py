@@ -354,9 +354,9 @@ class Launches:
                     yield EntryId(entry), fields
                 first = f"({entries[-1][0]}"
 
-    async def depth(self) -> int:
-        """How many launches wait for a runner, of all agents that were ever known."""
-        streams = launch_streams(await agents.known(self._redis))
+    async def depth(self, *, agent: str | None = None) -> int:
+        """How many launches wait for a runner: of one agent, or of all that were ever known."""
+        streams = launch_streams(await agents.known(self._redis) if agent is None else [agent])
         async with self._redis.pipeline(transaction=True) as pipe:
             for stream in streams:
                 pipe.xlen(stream)

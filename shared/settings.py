@@ -64,6 +64,10 @@ class LaunchSettings(FleetSettings, frozen=True, kw_only=True):
     """The longest a session may last; a request may ask for less."""
     join_timeout_s: Duration = 30.0
     """How long a bot may take to be in its room, and a WebRTC client to make its offer."""
+    daily_api_key: str | None = None
+    """Makes and removes the rooms of `createDailyRoom` on the gateway; mints the bot's own token on the runner."""
+    daily_api_url: str = "https://api.daily.co/v1"
+    """Daily's REST API."""
 
 
 S = TypeVar("S", bound=msgspec.Struct)

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from playwright.async_api import Locator, Page, async_playwright, expect
+from playwright.async_api import Locator, Page, expect
 
 from shared.contract import Running
+from tests.browser import blank_page
 from tests.conftest import StartFleet
-from tests.machine import need
 from tests.processes import Fleet
 from tests.speech import silence, speech, write_wav
 
 GREETER = "services.runner.bots.greeter"
-WAIT_MS = 30_000
 _SOUND = 0.02
 """Energy (mean square times seconds): the greeting has twenty times this, silence next to none."""
 
@@ -118,27 +117,8 @@ class Caller:
 @asynccontextmanager
 async def calling(fleet: Fleet, microphone: Path, permission: str = "accept") -> AsyncIterator[Caller]:
     """The page, open in a browser whose microphone says this again and again."""
-    arguments = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        "--autoplay-policy=no-user-gesture-required",
-        "--use-fake-device-for-media-stream",
-        f"--use-fake-ui-for-media-stream={permission}",
-        f"--use-file-for-fake-audio-capture={microphone}",
-    ]
-    async with (
-        async_playwright() as playwright,
-        await playwright.chromium.launch(executable_path=need("chromium"), args=arguments) as browser,
-        await browser.new_context() as context,
-    ):
-        context.set_default_timeout(WAIT_MS)
-        yield await Caller(await context.new_page(), fleet).open()
+    async with blank_page(microphone, permission) as page:
+        yield await Caller(page, fleet).open()
 
 
 def an_utterance(folder: Path) -> Path:

@@ -58,6 +58,8 @@ class WebRTCPeer:
         self._signal_offer = signal_offer
         self._connection: RTCPeerConnection | None = None
         self._channel: RTCDataChannel | None = None
+        self._open = asyncio.Event()
+        self._told = asyncio.Event()
         self._microphone = _Microphone()
         self._listener: asyncio.Task[None] | None = None
         self._changed = asyncio.Condition()
@@ -90,7 +92,8 @@ class WebRTCPeer:
         connection.addTransceiver(self._microphone, direction="sendrecv")
         connection.on("track", self._listen)
         self._channel = connection.createDataChannel("pipecat")
-        self._channel.on("message", self.messages.append)
+        self._channel.on("message", self._take_message)
+        self._channel.on("open", self._open.set)
         await connection.setLocalDescription(await connection.createOffer())
         return {"sdp": connection.localDescription.sdp, "type": connection.localDescription.type}
 
@@ -135,6 +138,29 @@ class WebRTCPeer:
         """
         await self._wait(lambda: self._silent_s >= lasting_s, timeout_s)
 
+    async def send(self, message: str, timeout_s: float = 10.0) -> None:
+        """Send this over the data channel, as soon as it is open.
+
+        Raises:
+            TimeoutError: It did not open.
+        """
+        async with asyncio.timeout(timeout_s):
+            await self._open.wait()
+        assert self._channel is not None
+        self._channel.send(message)
+
+    async def wait_for_message(self, wanted: Callable[[str], bool], timeout_s: float = 15.0) -> str:
+        """The first message like this that the bot has sent since the call began, waited for.
+
+        Raises:
+            TimeoutError: There was none in time.
+        """
+        async with asyncio.timeout(timeout_s):
+            while not (found := [message for message in self.messages if wanted(message)]):
+                self._told.clear()
+                await self._told.wait()
+        return found[0]
+
     async def wait_for_end(self, timeout_s: float = 10.0) -> None:
         """Wait until the bot hangs up.
 
@@ -143,6 +169,10 @@ class WebRTCPeer:
         """
         async with asyncio.timeout(timeout_s), self._changed:
             await self._changed.wait_for(lambda: self._ended)
+
+    def _take_message(self, message: str) -> None:
+        self.messages.append(message)
+        self._told.set()
 
     async def _wait(self, condition: Callable[[], bool], timeout_s: float) -> None:
         async with asyncio.timeout(timeout_s), self._changed:

@@ -1,6 +1,6 @@
 """The HTTP application."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -8,9 +8,12 @@ from litestar import Litestar, Response, Router
 from litestar.di import Provide
 from litestar.enums import MediaType
 from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
+from litestar.types import Method
+from litestar.types.internal_types import PathParameterDefinition
 
 from services.gateway import (
     admin,
@@ -22,6 +25,7 @@ from services.gateway import (
     join,
     leaving,
     pipecat_api,
+    pipecat_cloud,
     session_views,
     signalling,
 )
@@ -44,6 +48,8 @@ HANDLERS = [
     pipecat_api.start,
     pipecat_api.start_agent,
     pipecat_api.status,
+    pipecat_cloud.agent_sessions,
+    pipecat_cloud.stop_agent_session,
     dead_letters.dead_letters,
     dead_letters.redrive,
     dead_letters.delete_dead_letter,
@@ -64,12 +70,14 @@ def create_app(parts: Parts) -> Litestar:
 
     settings, outage = parts.settings, Outage()
     keys = Keys(settings.join_keys, settings.admin_keys)
-    may_ask = keys.guard if settings.join_keys or settings.admin_keys else browsers.local_only
+    has_keys = settings.join_keys or settings.admin_keys
+    may_ask = keys.guard if has_keys else browsers.local_only(settings.cors_origins)
     return Litestar(
         [*HANDLERS, client_page.client_page()],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers={**errors.HANDLERS, Unavailable: outage.refuse},
         before_send=[outage.watch],
+        cors_config=browsers.cors(settings.cors_origins),
         guards=[may_ask, browsers.json_only],
         lifespan=[lifespan],
         logging_config=None,
@@ -89,7 +97,7 @@ def _documentation() -> OpenAPIConfig:
         components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),
         security=[{"key": []}],
         use_handler_docstrings=True,
-        operation_id_creator=lambda handler, *_: handler.handler_name,
+        operation_id_creator=_operation_id,
         openapi_router=Router(
             "/schema", route_handlers=[], opt=OPEN, include_in_schema=False, after_request=_in_one_shape
         ),
@@ -98,6 +106,11 @@ def _documentation() -> OpenAPIConfig:
             YamlRenderPlugin(),
         ],
     )
+
+
+def _operation_id(handler: HTTPRouteHandler, _: Method, path: Sequence[str | PathParameterDefinition]) -> str:
+    """The handler's name; a second address of the same one has `_of_agent` behind it."""
+    return handler.handler_name + ("_of_agent" if len(handler.paths) > 1 and "v1" in path else "")
 
 
 async def _in_one_shape(response: Response[Any]) -> Response[Any]:

@@ -6,10 +6,13 @@ was pointed at 127.0.0.1; and it does not send JSON to another site that has not
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from litestar.config.cors import CORSConfig
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from litestar.types import Guard
 
 from services.gateway.errors import Forbidden, NotJson
 from services.gateway.settings import loopback
@@ -21,19 +24,29 @@ _HOST = re.compile(r"(?:\[(?P<ipv6>[^]]*)\]|(?P<name>[^]\[:@/]*))(?::\d*)?")
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 
 
-def local_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-    """Let the request pass if it was sent to this machine by a name of its own, and by no page from elsewhere.
+def cors(origins: Sequence[str]) -> CORSConfig | None:
+    """What browsers are told of pages from these sites; nothing, which means no, where there are none."""
+    if not origins:
+        return None
+    return CORSConfig(allow_origins=list(origins), expose_headers=["Location", "Retry-After"])
 
-    Raises:
-        Forbidden: it was not.
+
+def local_only(origins: Sequence[str]) -> Guard:
+    """A guard for requests that were sent to this machine by a name of its own, and by no page from elsewhere.
+
+    `origins` are the sites whose pages may all the same.
     """
-    host = connection.headers.get("host", "")
-    match = _HOST.fullmatch(host)
-    if not match or not loopback((match["ipv6"] or match["name"] or "").lower()):
-        raise Forbidden(NOT_LOCAL)
-    origin = connection.headers.get("origin")
-    if origin is not None and origin.partition("://")[2].lower() != host.lower():
-        raise Forbidden(ELSEWHERE)
+
+    def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        host = connection.headers.get("host", "")
+        match = _HOST.fullmatch(host)
+        if not match or not loopback((match["ipv6"] or match["name"] or "").lower()):
+            raise Forbidden(NOT_LOCAL)
+        origin = connection.headers.get("origin")
+        if origin is not None and origin.partition("://")[2].lower() != host.lower() and origin not in origins:
+            raise Forbidden(ELSEWHERE)
+
+    return guard
 
 
 def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:

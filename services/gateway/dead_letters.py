@@ -98,6 +98,8 @@ async def redrive(letter_id: FromPath[str], parts: Injected) -> Response[JoinRep
         raise Refused("This dead letter cannot be read, so it can only be deleted.")
     if letter.launch.agent not in parts.settings.agents:
         raise Refused(f"Its agent {letter.launch.agent!r} is none of this fleet's.")
+    if letter.launch.owner:
+        raise Refused("The room was made for this session and has gone with it: start another one.")
     launch = again(letter.launch, str(uuid4()))
     offered = await parts.dead_letters.redrive(letter_id, launch, queue_limit=parts.settings.queue_limit)
     match offered.outcome:

@@ -12,8 +12,10 @@ HttpError              a sentence for the caller, with status and code
 ├── NotJson            415 NOT_JSON: the body does not say that it is JSON
 ├── AtCapacity         429 AT_CAPACITY: the queue is full
 ├── TooManyCommands    429 TOO_MANY_COMMANDS: too many commands to one session are undone
+├── RateLimited        429 RATE_LIMITED: Daily lets the account make no more rooms for now
 ├── NotSupported       501 NOT_SUPPORTED
 ├── BadAnswer          502 BAD_ANSWER: the bot's answer makes no sense
+├── DailyFailed        502 DAILY_FAILED: Daily did not make the room
 ├── Away               503 UNAVAILABLE: Redis does not answer
 └── NoAnswer           504 NO_ANSWER: the bot did not answer in time
 """
@@ -148,6 +150,17 @@ class TooManyCommands(HttpError):  # noqa: N818
         super().__init__(f"{UNDONE_COMMANDS} commands to this session have not been delivered yet.")
 
 
+class RateLimited(HttpError):  # noqa: N818
+    """More rooms at once than Daily makes for one account."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "RATE_LIMITED"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": str(RETRY_FULL_S)}
+
+    def __init__(self) -> None:
+        super().__init__("Daily lets this account make no more rooms for the moment. Please try again.")
+
+
 class NotSupported(HttpError):  # noqa: N818
     """A part of a foreign API that this gateway does not have."""
 
@@ -160,6 +173,16 @@ class BadAnswer(HttpError):  # noqa: N818
 
     status = HTTPStatus.BAD_GATEWAY
     code = "BAD_ANSWER"
+
+
+class DailyFailed(HttpError):  # noqa: N818
+    """Daily refused, or did not answer."""
+
+    status = HTTPStatus.BAD_GATEWAY
+    code = "DAILY_FAILED"
+
+    def __init__(self, said: str) -> None:
+        super().__init__(f"Daily did not make the room: {said}")
 
 
 class Away(HttpError):  # noqa: N818

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from services.gateway.tail import Tail
-from shared.contract import EVENTS
+from shared.contract import EVENTS, Ended, Failed
 from shared.events import decode
 from shared.redis_connection import Redis
 from shared.streams import Entries
@@ -34,6 +34,8 @@ class Feed:
 
     def __init__(self, redis: Redis) -> None:
         self._watches: dict[str, set[Watch]] = {}
+        self.ends = Watch()
+        """Wakes whenever some session is over."""
         self._tail = Tail(redis, EVENTS, take=self._take, resume=self._wake_all, news=True)
         self.stopping = False
         """The process is about to stop: whoever waits answers with what there is."""
@@ -64,8 +66,11 @@ class Feed:
         for _, event in decode(entries):
             for watch in self._watches.get(event.session_id, ()):
                 watch.wake()
+            if isinstance(event, Ended | Failed):
+                self.ends.wake()
 
     def _wake_all(self) -> None:
+        self.ends.wake()
         for watches in self._watches.values():
             for watch in watches:
                 watch.wake()

@@ -13,9 +13,12 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from services.gateway import sessions
+from services.gateway.daily_api import DailyApi
+from services.gateway.daily_rooms import DailyRooms
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.feed import Feed
 from services.gateway.replies import Replies
+from services.gateway.room_removal import RoomRemoval
 from services.gateway.sessions import Session
 from services.gateway.settings import GatewaySettings
 from shared import contract, events
@@ -36,6 +39,15 @@ ANSWER_S = 1.0
 
 
 @dataclass(frozen=True)
+class Daily:
+    """What a gateway with a DAILY_API_KEY has besides."""
+
+    api: DailyApi
+    rooms: DailyRooms
+    removal: RoomRemoval
+
+
+@dataclass(frozen=True)
 class Parts:
     """The objects of one gateway process. Making them does nothing; `reading` makes feed and replies follow."""
 
@@ -46,17 +58,21 @@ class Parts:
     commands: Commands
     feed: Feed
     replies: Replies
+    daily: Daily | None
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
         """Follow the streams for as long as the context lasts."""
-        readers = [asyncio.create_task(part.run()) for part in (self.feed, self.replies)]
+        followers = (self.feed, self.replies, *((self.daily.removal,) if self.daily else ()))
+        readers = [asyncio.create_task(part.run()) for part in followers]
         try:
             yield
         finally:
             for reader in readers:
                 reader.cancel()
             await asyncio.gather(*readers, return_exceptions=True)
+            if self.daily:
+                await self.daily.api.aclose()
 
     async def session(self, session_id: str) -> Session:
         """A session that is not over.
@@ -115,15 +131,25 @@ class Parts:
 def assemble(settings: GatewaySettings, redis: Redis, readers_redis: Redis) -> Parts:
     """All parts of a gateway; `readers_redis` is the client whose calls may block."""
     gateway_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    feed = Feed(readers_redis)
     return Parts(
         settings=settings,
         redis=redis,
         launches=Launches(redis),
         dead_letters=DeadLetters(redis),
         commands=Commands(redis),
-        feed=Feed(readers_redis),
+        feed=feed,
         replies=Replies(readers_redis, gateway_id),
+        daily=_daily(settings, redis, feed, gateway_id),
     )
+
+
+def _daily(settings: GatewaySettings, redis: Redis, feed: Feed, gateway_id: str) -> Daily | None:
+    if not settings.daily_api_key:
+        return None
+    api = DailyApi(settings.daily_api_url, settings.daily_api_key)
+    removal = RoomRemoval(redis, api, feed, gateway_id)
+    return Daily(api, DailyRooms(redis, api, removal, settings.max_attempts), removal)
 
 
 Injected: TypeAlias = NamedDependency[SkipValidation[Parts]]

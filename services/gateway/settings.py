@@ -25,6 +25,9 @@ class GatewaySettings(LaunchSettings, frozen=True, kw_only=True):
     ice_servers: Names = ()
     """STUN and TURN URLs for clients that ask for them at `/start`."""
 
+    cors_origins: Names = ()
+    """Other sites whose pages may send requests, such as `http://localhost:5173`."""
+
     def __post_init__(self) -> None:
         """Refuse to serve the world without a key.
 

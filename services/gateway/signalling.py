@@ -19,6 +19,8 @@ from services.gateway.errors import Away, BadAnswer, Invalid, NoAnswer, NotFound
 from services.gateway.parts import Injected, Parts
 from shared.contract import Candidates, IceCandidate, Offer, Outcome, Reply
 
+PATHS = ["/sessions/{session_id:str}/api/offer", "/v1/public/{agent:str}/sessions/{session_id:str}/api/offer"]
+"""Clients make it from the address that they were given for the start. Which bot it is, the session knows."""
 CANDIDATES_WAIT_S = 10.0
 NO_ANSWER_IN_IT = "The bot's answer to the offer is no answer."
 
@@ -77,7 +79,7 @@ _NOT_NOW = (NotFound("The session is over: left"), Refused("The bot takes no Web
 
 
 @post(
-    "/sessions/{session_id:str}/api/offer",
+    PATHS,
     status_code=200,
     tags=["webrtc"],
     **documented(
@@ -112,7 +114,7 @@ async def offer(
 
 
 @patch(
-    "/sessions/{session_id:str}/api/offer",
+    PATHS,
     status_code=200,
     tags=["webrtc"],
     **documented({200: CandidatesReply()}, Invalid("pc_id", "is missing"), *BODY, *_NOT_NOW, access=START),

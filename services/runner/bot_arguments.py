@@ -7,6 +7,7 @@ from pipecat.runner.types import DailyRunnerArguments, RunnerArguments, SmallWeb
 from services.runner import bot_logs
 from services.runner.settings import RunnerSettings
 from shared.contract import Launch
+from shared.errors import RoomRefused
 
 
 def plain(launch: Launch) -> RunnerArguments:
@@ -27,14 +28,16 @@ async def daily(launch: Launch, settings: RunnerSettings) -> DailyRunnerArgument
         bot_logs.hide(settings.daily_api_key)
         token = await mint_token(launch, settings)
         bot_logs.hide(token)
+    if token is None and launch.owner:
+        raise RoomRefused("without DAILY_API_KEY the runner has no token for the room that was made")
     return DailyRunnerArguments(
         room_url=launch.room_url, token=token, body=body_of(launch), session_id=launch.session_id
     )
 
 
 def webrtc(launch: Launch, connection: Any, request_data: Any) -> SmallWebRTCRunnerArguments:
-    """For a bot with a WebRTC client; what the client sent with its offer takes the place of the launch's body."""
-    body = body_of(launch) if request_data is None else _with_session(request_data, launch)
+    """For a bot with a WebRTC client; what the client sent with its offer, if anything, is in the body's place."""
+    body = _with_session(request_data, launch) if request_data else body_of(launch)
     return SmallWebRTCRunnerArguments(webrtc_connection=connection, body=body, session_id=launch.session_id)
 
 

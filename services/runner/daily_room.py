@@ -53,7 +53,7 @@ async def mint_token(launch: Launch, settings: RunnerSettings) -> str:
                 launch.room_url,
                 expiry_time=launch.max_duration_s + OUTLASTS_S,
                 eject_at_token_exp=True,
-                owner=False,
+                owner=launch.owner,
                 params=DailyMeetingTokenParams(properties=who),
             )
         except Exception as error:

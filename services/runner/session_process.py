@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
 import msgspec
 import structlog
@@ -71,6 +71,9 @@ log = structlog.get_logger()
 ARRIVES_DESPITE_ERROR_S = 1.0
 """A transport may complain of something lesser just before it says that it is connected."""
 
+Exited: TypeAlias = asyncio.Future[SystemExit]
+"""What a task of the bot's has ended the process with, as it believes."""
+
 
 class Late(msgspec.Struct, frozen=True, kw_only=True):
     """A bot that is imported after the fork: why, and what is known of it all the same."""
@@ -114,19 +117,39 @@ def main(end: socket.socket, bots: Repertoire, settings: RunnerSettings) -> NoRe
     gc.enable()
     _reseed()
     bots.complete()
-    asyncio.run(_serve(end, bots, settings, timer, started))
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        exited: Exited = loop.create_future()
+        _run(loop, loop.create_task(_serve(end, bots, settings, timer, started=started, exited=exited)), exited)
     _exit(0)
 
 
+def _run(loop: asyncio.AbstractEventLoop, serving: asyncio.Task[None], exited: Exited) -> None:
+    """Run to the end. `sys.exit()` in any task of the bot's stops the loop, and means what it means in its function."""
+    while not serving.done():
+        try:
+            loop.run_until_complete(serving)
+        except SystemExit as error:
+            if not exited.done():
+                exited.set_result(error)
+    serving.result()
+
+
 async def _serve(
-    end: socket.socket, bots: Repertoire, settings: RunnerSettings, timer: KernelTimer, started: float
+    end: socket.socket,
+    bots: Repertoire,
+    settings: RunnerSettings,
+    timer: KernelTimer,
+    *,
+    started: float,
+    exited: Exited,
 ) -> None:
     pipe: Pipe[ToProcess] = await open_pipe(end, ToProcess)
     timer.stop()
     pipe.send(Ready(after_s=time.monotonic() - started))
     begin = await pipe.receive()
     if isinstance(begin, Begin):
-        await Session(pipe, begin, bots.bot(begin.launch.agent), settings, timer).run()
+        await Session(pipe, begin, bots.bot(begin.launch.agent), settings, timer, exited=exited).run()
 
 
 def _reseed() -> None:
@@ -139,9 +162,17 @@ class Session:
     """The one session of this process."""
 
     def __init__(
-        self, pipe: Pipe[ToProcess], begin: Begin, bot: Bot, settings: RunnerSettings, timer: KernelTimer
+        self,
+        pipe: Pipe[ToProcess],
+        begin: Begin,
+        bot: Bot,
+        settings: RunnerSettings,
+        timer: KernelTimer,
+        *,
+        exited: Exited,
     ) -> None:
         self._timer = timer
+        self._exited = exited
         self._pipe = pipe
         self._begin = begin
         self._launch = begin.launch
@@ -164,10 +195,11 @@ class Session:
         orders = self._start(self._listen())
         refused = self._start(self._wait_for_join_error())
         replaced = self._start(self._wait_for_replacement())
+        exited = self._start(self._wait_for_exit())
         self._start(self._wait_for_arrival())
         self._start(self._handle(self._signals, self._signal))
         commands = self._start(self._handle(self._commands, self._command))
-        await asyncio.wait({bot, orders, refused, replaced}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({bot, orders, refused, replaced, exited}, return_when=asyncio.FIRST_COMPLETED)
         # A pipeline that is about to end would swallow them; they are the next bot's, or too late.
         commands.cancel()
 
@@ -176,7 +208,7 @@ class Session:
         elif orders.done():
             over = await self._obey(orders.result(), bot)
         else:
-            over = replaced.result() if replaced.done() else refused.result()
+            over = next(one.result() for one in (exited, replaced, refused) if one.done())
             await self._leave(bot, over.reason, self._settings.stop_grace_s)
         _flush()
         self._pipe.send(over)
@@ -236,7 +268,11 @@ class Session:
             self._pipe.send(InRoom())
 
     async def _wait_for_arrival(self) -> None:
-        if seen := _seen():
+        if self._signalling is not None:
+            # A pipeline without an input sees no frame of it.
+            await self._signalling.connected.wait()
+            self._arrive()
+        elif seen := _seen():
             await seen.in_room.wait()
             self._arrive()
 
@@ -251,6 +287,9 @@ class Session:
             except TimeoutError:
                 return Over(reason=Reason.JOIN_FAILED, message=bot_logs.without_secrets(message))
         return await _never()
+
+    async def _wait_for_exit(self) -> Over:
+        return _raised(await self._exited)
 
     async def _wait_for_replacement(self) -> Over:
         """Wait until a later attempt of this session is seen in the room: whatever we know, the lease is not ours."""

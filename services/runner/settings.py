@@ -19,10 +19,6 @@ class RunnerSettings(LaunchSettings, frozen=True, kw_only=True):
     """With RUNNER_AUTO_START=1: put the bot into exactly this room, at once."""
     daily_token: str | None = None
     """The meeting token for DAILY_ROOM_URL."""
-    daily_api_key: str | None = None
-    """Mints the bot's own token for a Daily room when the launch brings none."""
-    daily_api_url: str = "https://api.daily.co/v1"
-    """Daily's REST API."""
     end_warning_s: Seconds = 60.0
     """How long before the end of its longest session a bot is told, by a `SessionEndingFrame` in its pipeline."""
     session_memory_mb: Count = 0

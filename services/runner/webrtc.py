@@ -14,6 +14,8 @@ class Signalling:
     """One client's connection: the first offer makes it, later ones of the same client renew it."""
 
     def __init__(self) -> None:
+        self.connected = asyncio.Event()
+        """The client is connected, and the bot's transport with it."""
         self._connection: SmallWebRTCConnection | None = None
         self._offered: asyncio.Future[tuple[SmallWebRTCConnection, Any]] = asyncio.get_running_loop().create_future()
 
@@ -33,6 +35,7 @@ class Signalling:
             if not connection.pc.getTransceivers():
                 await connection.disconnect()  # type: ignore[no-untyped-call]
                 return _refused(offer, "sdp: the offer has no media")
+            connection.add_event_handler("connected", self._on_connected)
             self._connection = connection
             self._offered.set_result((connection, offer.request_data))
         elif offer.pc_id == self._connection.pc_id:
@@ -44,6 +47,9 @@ class Signalling:
         else:
             return _refused(offer, "this session has a WebRTC client already; start another session")
         return Reply(command_id=offer.command_id, outcome=Outcome.DELIVERED, result=connection.get_answer())  # type: ignore[no-untyped-call]
+
+    async def _on_connected(self, _: SmallWebRTCConnection) -> None:
+        self.connected.set()
 
     async def candidates(self, command: Candidates) -> Reply:
         """Add a client's candidates; an empty one says that there are no more (RFC 8840)."""

@@ -41,6 +41,7 @@ from shared.contract import (
     Queued,
     Reason,
     Reply,
+    RoomNote,
     Running,
     Say,
     Starting,
@@ -67,6 +68,7 @@ LAUNCH = Launch(
     failures=(FAILURE,),
     redriven_from="s0",
     agent="sales",
+    owner=True,
 )
 EVENT: dict[str, Any] = {"session_id": "s1", "attempt": 1}
 COMMAND: dict[str, Any] = {"command_id": "c1", "reply_to": "gateway-1", "expires_s": 30.0}
@@ -75,6 +77,7 @@ MESSAGES: list[Wire] = [
     LAUNCH,
     DeadLetter(launch=LAUNCH, unreadable="{"),
     DeadWebhook(event={"id": "1-0", "type": "running", "session_id": "s1"}, error="the receiver answered 500"),
+    RoomNote(session_id="s1", room_name="pf-s1"),
     Queued(
         **EVENT,
         room_url="https://example.daily.co/room",

@@ -62,6 +62,44 @@ async def test_with_keys_the_key_is_enough_under_any_name(gateway_with: StartGat
 
 
 @pytest.mark.parametrize("keys", [(), ("key",)])
+async def test_a_page_of_a_named_site_may_ask_and_read_the_answer(
+    gateway_with: StartGateway, keys: tuple[str, ...]
+) -> None:
+    site, wanted = "http://localhost:5173", {"Access-Control-Request-Headers": "content-type,authorization"}
+    async with gateway_with(join_keys=keys, cors_origins=(site, "https://app.example")) as gateway:
+        asked = {"Origin": site, "Access-Control-Request-Method": "POST", **wanted}
+        before = await gateway.http.options("/start", headers=asked)
+        answer = await gateway.http.post("/start", json={}, headers={**KEY, "Origin": site})
+        refused = await gateway.http.post("/start", json={"transport": "x"}, headers={**KEY, "Origin": site})
+    assert (before.status_code, answer.status_code, refused.status_code) == (204, 200, 400)
+    for one in (before, answer, refused):
+        assert one.headers["Access-Control-Allow-Origin"] == site
+        assert "Access-Control-Allow-Credentials" not in one.headers
+    allowed = before.headers["Access-Control-Allow-Headers"].lower()
+    assert {"content-type", "authorization"} <= {name.strip() for name in allowed.split(",")}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://localhost:51730", "https://localhost:5173", "http://localhost:517", "https://evil.example", "null"],
+)
+async def test_naming_a_site_opens_nothing_to_another(gateway_with: StartGateway, redis: Redis, origin: str) -> None:
+    async with gateway_with(cors_origins=("http://localhost:5173",)) as gateway:
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        before = await gateway.http.options("/start", headers=asked)
+        answer = await gateway.http.post("/start", json={}, headers={"Origin": origin})
+    assert (before.status_code, answer.status_code) == (400, 403)
+    assert not {"access-control-allow-origin"} & ({*before.headers} | {*answer.headers})
+    assert await redis.xlen(LAUNCH) == 0
+
+
+async def test_no_site_is_named_by_default(gateway: Gateway) -> None:
+    answer = await gateway.http.get("/status", headers={"Origin": "http://localhost"})
+    assert answer.status_code == 200
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("keys", [(), ("key",)])
 @pytest.mark.parametrize(
     "kind",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "", "json",

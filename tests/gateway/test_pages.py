@@ -142,7 +142,8 @@ def test_an_operation_has_a_sentence_as_summary_and_a_name_of_its_own(document: 
     for name, operation in routes.items():
         assert " " in operation["summary"], name
         assert operation["description"].startswith(operation["summary"]), name
-    assert len({operation["summary"] for operation in routes.values()}) == len(routes)
+    own = [operation for operation in routes.values() if not operation["operationId"].endswith("_of_agent")]
+    assert len({operation["summary"] for operation in own}) == len(own) < len(routes)
 
 
 def test_a_joins_own_fields_come_first_and_each_of_the_originals_says_where_it_goes(document: Document) -> None:

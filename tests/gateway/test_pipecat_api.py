@@ -22,6 +22,16 @@ async def test_webrtc_is_what_is_started(
     assert launch.body == body.get("body")
 
 
+@pytest.mark.parametrize("path", ["/start", "/v1/public/my-agent/start"])
+async def test_no_body_is_no_particular_wish(gateway: Gateway, runner: StandInRunner, path: str) -> None:
+    """`startBotAndConnect({ endpoint })` of Pipecat's JavaScript client says JSON and sends nothing."""
+    for headers in ({"Content-Type": "application/json"}, {}):
+        answer = await gateway.http.post(path, headers=headers)
+        launch = (await runner.claim()).launch
+        assert (answer.status_code, answer.json()) == (200, {"sessionId": launch.session_id})
+        assert launch.transport == "webrtc"
+
+
 @pytest.mark.parametrize("transport", [{"transport": "daily"}, {}])
 async def test_a_daily_room_of_ones_own_is_in_the_body(
     gateway: Gateway, runner: StandInRunner, transport: dict[str, str]
@@ -44,7 +54,7 @@ async def test_ice_servers_are_given_to_those_who_ask_where_there_are_some(gatew
 @pytest.mark.parametrize(
     ("body", "status", "start"),
     [
-        ({"createDailyRoom": True, "transport": "daily"}, 501, "createDailyRoom: "),
+        ({"createDailyRoom": True, "transport": "daily"}, 501, "createDailyRoom: DAILY_API_KEY"),
         ({"transport": "daily"}, 400, "body.room_url: "),
         ({"transport": "daily", "body": {"token": "secret"}}, 400, "body.room_url: "),
         ({"transport": "daily", "body": {"room_url": 5}}, 400, "room_url: "),
@@ -69,6 +79,11 @@ async def test_at_capacity_the_answer_is_what_pipecats_clients_know(gateway_with
         await gateway.http.post("/start", json=PAGE)
         answer = await gateway.http.post("/start", json=PAGE)
     assert (answer.status_code, answer.json()["code"]) == (429, "AT_CAPACITY")
+
+
+async def test_a_body_of_more_than_1_mb_is_too_large(gateway: Gateway) -> None:
+    answer = await gateway.http.post("/start", json={"body": {"text": "x" * 1_048_576}})
+    assert (answer.status_code, answer.json()["code"]) == (413, "TOO_LARGE")
 
 
 async def test_status_tells_the_transports(gateway: Gateway) -> None:

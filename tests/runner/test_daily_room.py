@@ -11,6 +11,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.transports.daily.transport import DailyParams, DailyTransport
 
+from services.runner import bot_arguments, bot_logs
 from services.runner.daily_room import mint_token, replaces, seat
 from services.runner.pipelines import Seen
 from services.runner.settings import RunnerSettings
@@ -86,6 +87,42 @@ async def test_a_refusal_of_daily_is_told_with_its_status(daily: DailyApi, statu
     settings = RunnerSettings(daily_api_key="key", daily_api_url=daily.url)
     with pytest.raises(RoomRefused, match=str(status)):
         await mint_token(a_launch("https://example.daily.co/room", transport="daily"), settings)
+
+
+async def test_in_a_room_that_was_made_for_its_session_a_bot_is_an_owner(
+    daily: DailyApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bot_logs, "_secrets", set())
+    settings = RunnerSettings(daily_api_key="key", daily_api_url=daily.url)
+    launch = a_launch("https://example.daily.co/room", transport="daily", owner=True)
+    arguments = await bot_arguments.daily(launch, settings)
+    assert (arguments.room_url, arguments.token) == ("https://example.daily.co/room", "minted")
+    assert daily.asked[0][1]["properties"]["is_owner"] is True
+
+
+async def test_without_a_key_no_bot_gets_into_a_room_that_was_made_for_its_session() -> None:
+    launch = a_launch("https://example.daily.co/room", transport="daily", owner=True)
+    with pytest.raises(RoomRefused, match="DAILY_API_KEY"):
+        await bot_arguments.daily(launch, RunnerSettings())
+
+
+@pytest.mark.parametrize(
+    ("launched", "offered", "body"),
+    [
+        ({"a": 1}, None, {"a": 1}),
+        ({"a": 1}, {}, {"a": 1}),
+        ({"a": 1}, {"b": 2}, {"b": 2}),
+        (None, None, {}),
+        (["a"], None, ["a"]),
+    ],
+)
+def test_what_comes_with_the_offer_is_the_body_unless_it_is_nothing(launched: Any, offered: Any, body: Any) -> None:
+    """As with Pipecat's own runner."""
+    arguments = bot_arguments.webrtc(a_launch(transport="webrtc", body=launched), object(), offered)
+    found = arguments.body
+    if isinstance(found, dict):
+        assert found.pop("pipefleet")["attempt"] == 1
+    assert found == body
 
 
 async def test_who_joins_the_room_of_a_pipeline_is_seen() -> None:

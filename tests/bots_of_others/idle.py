@@ -1,0 +1,46 @@
+"""Gives up when nobody says anything for two seconds."""
+
+import os
+
+from pipecat.frames.frames import EndFrame, TTSSpeakFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineWorker
+from pipecat.runner.types import RunnerArguments
+from pipecat.runner.utils import create_transport
+from pipecat.services.openai.tts import OpenAITTSService
+from pipecat.transports.base_transport import BaseTransport, TransportParams
+from pipecat.transports.daily.transport import DailyParams
+from pipecat.workers.runner import WorkerRunner
+
+transport_params = {
+    "daily": lambda: DailyParams(audio_in_enabled=True, audio_out_enabled=True),
+    "webrtc": lambda: TransportParams(audio_in_enabled=True, audio_out_enabled=True),
+}
+
+
+async def run_bot(transport: BaseTransport, runner_args: RunnerArguments):
+    tts = OpenAITTSService(api_key=os.getenv("OPENAI_API_KEY"))
+    worker = PipelineWorker(
+        Pipeline([transport.input(), tts, transport.output()]),
+        idle_timeout_secs=2,
+        cancel_on_idle_timeout=False,
+    )
+
+    @worker.event_handler("on_idle_timeout")
+    async def on_idle_timeout(worker):
+        await worker.queue_frames([TTSSpeakFrame("Nobody is there."), EndFrame()])
+
+    runner = WorkerRunner(handle_sigint=runner_args.handle_sigint)
+    await runner.add_workers(worker)
+    await runner.run()
+
+
+async def bot(runner_args: RunnerArguments):
+    transport = await create_transport(runner_args, transport_params)
+    await run_bot(transport, runner_args)
+
+
+if __name__ == "__main__":
+    from pipecat.runner.run import main
+
+    main()
