@@ -42,13 +42,19 @@ class Bot:
 
 
 class Source:
-    """Imports bots, each as if it were alone."""
+    """Imports bots, each once and as if it were alone."""
 
     def __init__(self) -> None:
         self._folders: dict[Path, BotFolder] = {}
+        self._bots: dict[str, Bot] = {}
 
     def bot(self, name: str) -> Bot:
         """The bot of a file or a module, or why there is none."""
+        if name not in self._bots:
+            self._bots[name] = self._imported(name)
+        return self._bots[name]
+
+    def _imported(self, name: str) -> Bot:
         folder = None
         if name.endswith(".py"):
             path = Path(name).resolve().parent

@@ -149,8 +149,8 @@ def test_an_operation_has_a_sentence_as_summary_and_a_name_of_its_own(document: 
 def test_a_joins_own_fields_come_first_and_each_of_the_originals_says_where_it_goes(document: Document) -> None:
     fields = document["components"]["schemas"]["JoinRequest"]["properties"]
     assert list(fields)[:4] == ["room_url", "token", "body", "transport"]
-    assert [name for name in fields if name in {field.encode_name for field in ORIGINAL}] == list(fields)[7:]
-    assert {fields[name]["description"] for name in list(fields)[7:]} == {
+    assert [name for name in fields if name in {field.encode_name for field in ORIGINAL}] == list(fields)[8:]
+    assert {fields[name]["description"] for name in list(fields)[8:]} == {
         "Passed to the bot inside `body` under this name."
     }
 

@@ -28,6 +28,7 @@ async def test_a_session_is_shown_with_its_way_from_queue_to_end(gateway: Gatewa
         "created_at": times[0],
         "ended_at": times[-1],
         "labels": {"team": "a"},
+        "agent": "",
         "timeline": session["timeline"],
     }
 

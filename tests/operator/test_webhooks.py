@@ -5,9 +5,12 @@ import base64
 import hashlib
 import hmac
 import json
+import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -41,7 +44,8 @@ from shared.settings import load
 from shared.streams import between
 from tests.launching import a_launch, offer
 from tests.operator.receiver import Receiver, a_receiver
-from tests.processes import Children
+from tests.processes import ROOT, Children
+from tests.redis_server import EMBEDDED, RedisServer
 from tests.waiting import until
 
 SECRETS = tuple(f"whsec_{base64.b64encode(bytes([number]) * 24).decode()}" for number in (1, 2))
@@ -227,8 +231,8 @@ async def test_an_event_is_sent_with_its_id_and_time_and_no_more_than_the_feed_h
     [request] = receiver.requests
     [entry] = await all_events(redis)
     assert request.headers["content-type"] == "application/json"
-    time = request.event.pop("time")
-    assert datetime.fromisoformat(time).timestamp() * 1000 == int(entry.partition("-")[0])
+    happened = request.event["time"]
+    assert datetime.fromisoformat(happened).timestamp() * 1000 == int(entry.partition("-")[0])
     assert request.event | {"time": None} == {
         "id": entry,
         "type": "queued",
@@ -259,6 +263,46 @@ async def test_a_request_is_signed_with_every_secret_as_the_specification_has_it
     signed = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.body
     digest = hmac.new(base64.b64decode(SECRETS[0][6:]), signed, hashlib.sha256).digest()
     assert f"v1,{base64.b64encode(digest).decode()}" in request.headers["webhook-signature"].split(" ")
+
+
+async def test_the_readers_own_verification_of_the_readme_accepts_a_request_and_no_other(
+    redis: Redis, redis_url: str, receiver: Receiver
+) -> None:
+    snippet = re.search(r"```python\n(def verified.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert snippet
+    names: dict[str, Any] = {"hmac": hmac, "base64": base64, "time": time}
+    exec(snippet[1], names)  # noqa: S102 - it is our own
+    async with sending(receiver.url, redis_url, receiver):
+        await offer(redis)
+        await until_delivered(redis, receiver)
+    [request] = receiver.requests
+    late = request.headers | {"webhook-timestamp": str(int(time.time()) - 3600)}
+    for secret in SECRETS:
+        assert names["verified"](request.headers, request.body, secret)
+        assert not names["verified"](request.headers, request.body + b" ", secret)
+        assert not names["verified"](late, request.body, secret)
+
+
+async def test_no_event_is_lost_where_redis_is_away_while_it_is_sent(receiver: Receiver, tmp_path: Path) -> None:
+    server = RedisServer(EMBEDDED, tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    server.start()
+    try:
+        receiver.hold = asyncio.Event()
+        async with connect(server.url) as redis, sending(receiver.url, server.url, receiver):
+            for _ in range(20):
+                await redis.xadd(EVENTS, {"json": encode(Running(session_id="s", attempt=1))})
+
+            async def in_hand() -> bool:
+                return receiver.under_way == CONCURRENT and await pending(redis) == 20
+
+            await until(in_hand)
+            server.kill()
+            receiver.hold.set()
+            await until(lambda: len(receiver.accepted) == 20)
+            server.start()
+            await until_delivered(redis, receiver)
+    finally:
+        server.kill()
 
 
 async def test_an_event_that_is_not_accepted_is_sent_again_under_the_same_id(

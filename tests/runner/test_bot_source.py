@@ -68,6 +68,16 @@ def test_bots_and_neighbours_of_the_same_names_in_two_folders_do_not_mix(tmp_pat
     assert not hasattr(services, "phone")
 
 
+def test_a_bot_of_several_agents_is_imported_and_warmed_up_once(tmp_path: Path) -> None:
+    file = tmp_path / "my_bot.py"
+    file.write_text("warmed = []\ndef warm_up(): warmed.append(1)\nasync def bot(runner_args): ...")
+    source = Source()
+    assert source.bot(str(file)) is source.bot(str(file))
+    module = source.bot(str(file)).module
+    assert isinstance(module, ModuleType)
+    assert module.warmed == [1]
+
+
 def test_two_bots_in_one_folder_share_their_neighbours(tmp_path: Path) -> None:
     (tmp_path / "tools.py").write_text("THINGS = []")
     for name in ("one.py", "two.py"):

@@ -9,6 +9,7 @@ from shared import agents, contract
 from shared.claims import Claims
 from shared.contract import CLAIMS, DEAD, Ended, Failed, Failure, Launch, Reason, launch_stream
 from shared.dead_letters import DeadLetters, again
+from shared.errors import SettingsError
 from shared.events import history
 from shared.launches import Launches, after
 from shared.redis_connection import Redis
@@ -40,6 +41,11 @@ def test_bots_are_read_by_the_names_of_their_agents() -> None:
 def test_a_bad_list_of_bots_is_refused_with_the_reason(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         agents.parse(text)
+
+
+def test_a_bad_list_of_bots_stops_every_service_with_the_variables_name() -> None:
+    with pytest.raises(SettingsError, match=r"^BOTS: expected agent=bot pairs.*got 'x'$"):
+        load(FleetSettings, {"BOTS": "x"})
 
 
 @pytest.mark.parametrize(
