@@ -188,3 +188,20 @@ async def test_a_command_that_is_accepted_while_the_bot_leaves_is_told_that_the_
         CommandReason.SESSION_OVER,
         "The session is over: left",
     )
+
+
+async def test_a_bot_that_leaves_is_given_no_more_of_what_waits_for_it(
+    redis: Redis, start: StartRunner, record: Path
+) -> None:
+    start()
+    launch = await offer(redis, body={"handler": "hold"})
+    for number in range(3):
+        await send(redis, launch, Custom(command_id=str(number), data=number))
+    await until(lambda: recorded(record))
+    await send(redis, launch, Leave(command_id="leave"))
+    await session_event(redis, launch.session_id, Ended)
+    assert [(fate.command_id, fate.reason) for fate in await fates(redis, launch)] == [
+        *((str(number), CommandReason.SESSION_OVER) for number in range(3)),
+        ("leave", None),
+    ]
+    assert [line[4] for line in recorded(record)] == [0, "finished"]

@@ -224,6 +224,16 @@ async def test_what_was_given_once_is_not_given_again_when_it_is_taken_back(redi
     assert await inbox.take_back([launch.session_id]) == []
 
 
+async def test_a_holder_that_opens_a_session_again_is_given_what_it_left_undone(redis: Redis, inbox: Inbox) -> None:
+    """The next attempt of a session may be claimed by the runner that had the last one."""
+    launch = await offer(redis)
+    await inbox.open(launch.session_id)
+    await send(redis, launch, say("a"))
+    assert await read_one(inbox) == say("a")
+    await inbox.hand_over(launch.session_id)
+    assert [command for _, command in await inbox.open(launch.session_id)] == [say("a")]
+
+
 async def test_a_thousand_undone_commands_are_all_given_to_the_next_holder_in_order(redis: Redis, inbox: Inbox) -> None:
     launch = await offer(redis)
     letters = [Letter(launch.session_id, launch.room_url, say(str(number))) for number in range(UNDONE_COMMANDS)]
