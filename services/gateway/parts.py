@@ -15,6 +15,7 @@ from litestar.params import SkipValidation
 from services.gateway import sessions
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.feed import Feed
+from services.gateway.labels import Labels
 from services.gateway.replies import Replies
 from services.gateway.sessions import Session
 from services.gateway.settings import GatewaySettings
@@ -43,6 +44,7 @@ class Parts:
     commands: Commands
     feed: Feed
     replies: Replies
+    labels: Labels
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
@@ -99,6 +101,7 @@ def assemble(settings: GatewaySettings, redis: Redis, readers_redis: Redis) -> P
         commands=Commands(redis),
         feed=Feed(readers_redis),
         replies=Replies(readers_redis, gateway_id),
+        labels=Labels(redis),
     )
 
 
