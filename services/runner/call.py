@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from pipecat.frames.frames import (
@@ -65,7 +66,7 @@ class Call:
         self._bot_said: list[TextPartForConcatenation] = []
         self._used: dict[tuple[str, str], dict[str, float]] = {}
         """Usage that could not be told yet, by processor and model."""
-        self.acts: dict[type[Frame], Act] = {
+        acts: dict[type[Frame], Act] = {
             UserStartedSpeakingFrame: lambda *_: self._speak("user", True),
             UserStoppedSpeakingFrame: lambda *_: self._speak("user", False),
             BotStartedSpeakingFrame: self._bot_starts,
@@ -80,7 +81,12 @@ class Call:
             EndFrame: lambda *_: self._ends(),
             CancelFrame: lambda *_: self._ends(),
         }
-        """What this does with which frames, at their first push."""
+        self.acts: dict[type[Frame], Act] = {kind: partial(self._once, act) for kind, act in acts.items()}
+        """What this does with which frames."""
+
+    def _once(self, act: Act, frame: Frame, data: FramePushed) -> None:
+        if self._is_new(data):
+            act(frame, data)
 
     def _speak(self, who: Literal["user", "bot"], starts: bool) -> None:
         if starts == self._speaks[who]:
@@ -111,12 +117,12 @@ class Call:
     def _user_is_silent(self, frame: VADUserStoppedSpeakingFrame, _: FramePushed) -> None:
         self._user_silent_since = frame.timestamp - frame.stop_secs
 
-    def _user_said(self, frame: TranscriptionFrame, data: FramePushed) -> None:
-        if self._outlet.transcripts and self._is_new(data):
+    def _user_said(self, frame: TranscriptionFrame, _: FramePushed) -> None:
+        if self._outlet.transcripts:
             self._tell_transcript("user", frame.text)
 
-    def _bot_says(self, frame: TTSTextFrame, data: FramePushed) -> None:
-        if self._outlet.transcripts and self._is_new(data) and len(self._bot_said) < LONGEST_TEXT:
+    def _bot_says(self, frame: TTSTextFrame, _: FramePushed) -> None:
+        if self._outlet.transcripts and len(self._bot_said) < LONGEST_TEXT:
             self._bot_said.append(TextPartForConcatenation(frame.text, frame.includes_inter_frame_spaces))
 
     def _tell_what_bot_said(self) -> None:
@@ -127,9 +133,7 @@ class Call:
         if text := text.strip():
             self._outlet.tell(Transcript(**self._outlet.whose, who=who, text=_short(text)))
 
-    def _measured(self, frame: MetricsFrame, data: FramePushed) -> None:
-        if not self._is_new(data):
-            return
+    def _measured(self, frame: MetricsFrame, _: FramePushed) -> None:
         for measured in frame.data:
             times, usage = taken(measured), used(measured)
             if not times and not usage:
@@ -146,16 +150,15 @@ class Call:
         )
 
     def _complained(self, frame: ErrorFrame, data: FramePushed) -> None:
-        if self._is_new(data):
-            processor = frame.processor or data.source
-            self._outlet.tell(
-                PipelineError(
-                    **self._outlet.whose,
-                    message=_short(without_secrets(str(frame.error))),
-                    processor=processor.name,
-                    fatal=frame.fatal or not processor.is_usable,
-                )
+        processor = frame.processor or data.source
+        self._outlet.tell(
+            PipelineError(
+                **self._outlet.whose,
+                message=_short(without_secrets(str(frame.error))),
+                processor=processor.name,
+                fatal=frame.fatal or not processor.is_usable,
             )
+        )
 
     def _ends(self) -> None:
         """Nothing may come after this: tell what is left."""
