@@ -35,35 +35,23 @@ async def over(fleet: Fleet, session_id: str) -> dict[str, Any]:
     return await fleet.session(session_id)
 
 
-async def test_a_caller_is_greeted_answered_and_hangs_up(fleet_of: StartFleet) -> None:
-    async with fleet_of(bot=GREETER, slots=1) as fleet:
+async def test_a_caller_is_greeted_answered_and_hangs_up_and_all_of_it_is_told(fleet_of: StartFleet) -> None:
+    async with fleet_of(bot=GREETER, slots=1, EVENTS_TRANSCRIPTS="1") as fleet:
         started = await fleet.http.post("/start", json={"transport": "webrtc"})
         session_id = started.json()["sessionId"]
-        async with caller(fleet, session_id) as peer:
-            await peer.wait_for_sound()
-            await fleet.event(session_id, Running)
-            await peer.wait_for_silence()
-            peer.speak(speech("Thank you very much."))
-            await peer.wait_until_spoken()
-            await peer.wait_for_sound()
-            await peer.wait_for_silence()
-        session = await over(fleet, session_id)
-    assert (session["status"], session["reason"]) == ("ended", "completed")
-    assert [event["type"] for event in session["timeline"]] == ["queued", "starting", "running", "ended"]
-
-
-async def test_a_call_can_be_followed_by_its_events(fleet_of: StartFleet) -> None:
-    async with fleet_of(bot=GREETER, slots=1, EVENTS_TRANSCRIPTS="1") as fleet:
-        session_id = (await fleet.join(transport="webrtc"))["session_id"]
         async with listening(fleet.http, f"/sessions/{session_id}/events") as listener:
             async with caller(fleet, session_id) as peer:
                 await peer.wait_for_sound()
+                await fleet.event(session_id, Running)
                 await peer.wait_for_silence()
                 peer.speak(speech("Thank you very much."))
                 await peer.wait_until_spoken()
                 await peer.wait_for_sound()
                 await peer.wait_for_silence()
             told = await listener.rest()
+        session = await over(fleet, session_id)
+    assert (session["status"], session["reason"]) == ("ended", "completed")
+    assert [event["type"] for event in session["timeline"]] == ["queued", "starting", "running", "ended"]
     kinds = [one.type for one in told]
     assert [kind for kind in kinds if kind in STATE_TYPES] == ["queued", "starting", "running", "ended"]
     assert kinds[-2:] == ["ended", "end"]

@@ -1,13 +1,19 @@
-"""Who is in the room: what the transports of a pipeline say when somebody comes or goes."""
+"""Who is in the room: what transports and WebRTC connections say when somebody comes or goes.
 
-from typing import Any
+A process runs one session, so there is one list of them.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_output import BaseOutputTransport
 
-from services.runner.activity import LONGEST_NAME, Outlet
+from services.runner.activity import LONGEST_NAME, Outlet, outlet
 from shared.contract import ParticipantJoined, ParticipantLeft
+
+if TYPE_CHECKING:
+    from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
 
 class Participants:
@@ -24,6 +30,19 @@ class Participants:
             self._watched.add(transport)
             transport.add_event_handler("on_client_connected", self._joined)
             transport.add_event_handler("on_client_disconnected", self._left)
+
+    def watch_connection(self, connection: "SmallWebRTCConnection") -> None:
+        """Tell of the client at the other end of a connection, which no pipeline shows."""
+
+        async def connected(client: "SmallWebRTCConnection") -> None:
+            await self._joined(None, client)
+
+        async def gone(client: "SmallWebRTCConnection") -> None:
+            await self._left(None, client)
+
+        connection.add_event_handler("connected", connected)
+        for event in ("disconnected", "closed"):
+            connection.add_event_handler(event, gone)
 
     async def _joined(self, _: Any, client: Any, *__: Any) -> None:
         participant_id, name = who(client)
@@ -48,10 +67,13 @@ def who(client: Any) -> tuple[str, str]:
 
 
 def _transports(processor: FrameProcessor) -> set[Any]:
-    """Pipecat shows a pipeline's transport to nobody but the transport's own processors."""
+    """Pipecat shows a pipeline's transport to nobody but the transport's own processors, where it does at all."""
     found = {getattr(processor, "_transport", None)} if isinstance(processor, _ENDS) else set()
     found |= {transport for inner in processor.processors for transport in _transports(inner)}
     return {transport for transport in found if "on_client_connected" in getattr(transport, "_event_handlers", ())}
 
 
 _ENDS = (BaseInputTransport, BaseOutputTransport)
+
+participants = Participants(outlet)
+"""This process's."""

@@ -22,7 +22,7 @@ from pipecat.workers.runner import WorkerRunner
 from services.runner.activity import outlet
 from services.runner.call import ByType, Call
 from services.runner.frames import SessionEndingFrame
-from services.runner.participants import Participants
+from services.runner.participants import participants
 from shared.contract import Message, Say
 
 
@@ -38,7 +38,6 @@ class Seen:
         """Who joined the bot's Daily room, by `user_id`."""
         self.call = Call(outlet)
         """What goes on between the bot and its users."""
-        self._participants = Participants(outlet)
         self._has_worker = asyncio.Event()
         self._runners: list[WorkerRunner] = []
         self._workers: list[PipelineWorker] = []
@@ -52,7 +51,7 @@ class Seen:
         self._workers.append(worker)
         self._has_worker.set()
         worker.add_observer(_Observer(self))
-        self._participants.watch(worker.pipeline)
+        participants.watch(worker.pipeline)
         if "pipecat.transports.daily.transport" in sys.modules:
             from services.runner import daily_room  # noqa: PLC0415 - who has no Daily does not pay for it
 

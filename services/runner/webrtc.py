@@ -7,6 +7,7 @@ from aiortc import InvalidAccessError, InvalidStateError, RTCIceCandidate
 from aiortc.sdp import candidate_from_sdp
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
+from services.runner.participants import participants
 from shared.contract import Candidates, IceCandidate, Offer, Outcome, Reply
 
 
@@ -34,6 +35,7 @@ class Signalling:
                 await connection.disconnect()  # type: ignore[no-untyped-call]
                 return _refused(offer, "sdp: the offer has no media")
             self._connection = connection
+            participants.watch_connection(connection)
             self._offered.set_result((connection, offer.request_data))
         elif offer.pc_id == self._connection.pc_id:
             connection = self._connection

@@ -11,17 +11,19 @@ import httpx
 import pytest
 
 from shared.activity import ActivityLog
-from shared.contract import EVENTS, Reason, Speaking
+from shared.contract import EVENTS, Leaving, Reason, Speaking
 from shared.entries import milliseconds
 from shared.events import decode
 from shared.launches import Claim
-from shared.redis_connection import Redis
+from shared.redis_connection import Redis, connect
 from shared.streams import between
+from tests.gateway.conftest import Gateway
 from tests.gateway.sse_client import Received, listening
 from tests.gateway.stand_in_runner import StandInRunner
 from tests.gateway.test_process import started
 from tests.launching import offer
 from tests.processes import Child, Children
+from tests.redis_server import RedisServer
 from tests.waiting import until
 
 EVENTS_OF_A_SESSION = 4
@@ -206,10 +208,8 @@ async def test_types_and_labels_choose(http: httpx.AsyncClient, life: Life) -> N
         ({"last_event_id": f"{2**64}-0_0-0"}, "last_event_id: must be the id of an event"),
     ],
 )
-async def test_what_makes_no_sense_is_refused_in_words(
-    http: httpx.AsyncClient, query: dict[str, str], says: str
-) -> None:
-    answer = await http.get("/events", params=query)
+async def test_what_makes_no_sense_is_refused_in_words(gateway: Gateway, query: dict[str, str], says: str) -> None:
+    answer = await gateway.http.get("/events", params=query)
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_QUERY")
     assert answer.json()["message"].startswith(says)
 
@@ -264,6 +264,24 @@ async def test_a_client_that_goes_away_is_forgotten_and_one_that_does_not_read_i
                 await until(cut)
                 await life.end(claim)
                 assert (await healthy.next()).type == "ended"
+
+
+async def test_events_go_on_after_redis_was_away_also_those_that_came_meanwhile(
+    children: Children, own_server: RedisServer
+) -> None:
+    async with started(children, REDIS_URL=own_server.url) as (_, http), connect(own_server.url) as redis:
+        runner = StandInRunner(redis, "runner-1")
+        claim = await Life(redis, runner).begin()
+        async with listening(http, "/events") as listener:
+            await listener.placed()
+            await runner.report(claim, Leaving(session_id=claim.launch.session_id, attempt=1, reason=Reason.LEFT))
+            assert (await listener.next()).type == "leaving"
+            own_server.kill()
+            own_server.start()
+            await until(redis.ping)
+            await runner.end(claim, Reason.LEFT)
+            assert (await listener.next()).type == "ended"
+        await runner.inbox.aclose()
 
 
 async def test_a_gateway_that_stops_lets_its_listeners_go_at_once(gateways: Gateways, life: Life) -> None:
