@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+import structlog
 from pipecat.frames.frames import (
     BotConnectedFrame,
     ClientConnectedFrame,
@@ -24,6 +25,8 @@ from services.runner.call import ByType, Call
 from services.runner.frames import SessionEndingFrame
 from services.runner.participants import participants
 from shared.contract import Message, Say
+
+log = structlog.get_logger()
 
 
 class Seen:
@@ -91,7 +94,11 @@ class _Observer(BaseObserver):
 
     async def on_push_frame(self, data: FramePushed) -> None:
         if act := self._acts[type(data.frame)]:
-            act(data.frame, data)
+            try:
+                act(data.frame, data)
+            except Exception:
+                # A bot's own kind of frame, perhaps. Without this observer nobody would see the bot arrive.
+                log.exception("frame_unread", frame=type(data.frame).__name__)
 
     def _arrived(self, *_: object) -> None:
         self._seen.in_room.set()

@@ -38,6 +38,7 @@ MADE: dict[str, Callable[[str], Frame]] = {
     "tokens": lambda _: MetricsFrame([LLMUsageMetricsData(processor="LLM#0", model="small", value=USAGE)]),
     "characters": lambda text: MetricsFrame([TTSUsageMetricsData(processor="TTS#0", value=int(text))]),
     "error": ErrorFrame,
+    "broken": lambda _: MetricsFrame(None),  # type: ignore[arg-type]
     "user_starts": lambda _: UserStartedSpeakingFrame(),
     "user_stops": lambda _: UserStoppedSpeakingFrame(),
     "bot_starts": lambda _: BotStartedSpeakingFrame(),

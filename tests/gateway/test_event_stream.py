@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from services.gateway.event_stream import EventStream, Streaming
+from services.gateway.subscribers import Subscription
 from shared.activity import ActivityLog
 from shared.contract import EVENTS, Leaving, Reason, Speaking
 from shared.entries import milliseconds
@@ -17,7 +19,7 @@ from shared.events import decode
 from shared.launches import Claim
 from shared.redis_connection import Redis, connect
 from shared.streams import between
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import Gateway, StartGateway
 from tests.gateway.sse_client import Received, listening
 from tests.gateway.stand_in_runner import StandInRunner
 from tests.gateway.test_process import started
@@ -242,9 +244,7 @@ async def test_what_is_lost_is_told_as_a_gap(http: httpx.AsyncClient, redis: Red
         assert types(await later.some(3)) == ["gap", "gap", "queued"]
 
 
-async def test_a_client_that_goes_away_is_forgotten_and_one_that_does_not_read_is_cut(
-    children: Children, life: Life
-) -> None:
+async def test_a_client_that_does_not_read_is_cut_and_the_others_are_served(children: Children, life: Life) -> None:
     async with started(children, LOG_LEVEL="debug") as (_, http):
         with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -264,6 +264,42 @@ async def test_a_client_that_goes_away_is_forgotten_and_one_that_does_not_read_i
                 await until(cut)
                 await life.end(claim)
                 assert (await healthy.next()).type == "ended"
+
+
+async def test_a_client_that_goes_away_is_forgotten_at_once(gateway: Gateway, life: Life) -> None:
+    claim = await life.begin()
+    subscribers, session_id = gateway.parts.feed.subscribers, claim.launch.session_id
+    for subscribed_to in (None, session_id):
+        subscription = Subscription(subscribed_to, None)
+        stream = EventStream(gateway.parts.redis, subscription, None, labels=gateway.parts.labels, wanted={})
+        scope: Any = {"state": {}}
+        left, sent = asyncio.Event(), asyncio.Event()
+
+        async def receive(left: asyncio.Event = left) -> Any:
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any, sent: asyncio.Event = sent) -> None:
+            if message["type"] == "http.response.body":
+                sent.set()
+
+        answering = asyncio.create_task(Streaming(stream, subscription, subscribers)(scope, receive, send))
+        await sent.wait()
+        assert len(subscribers) == 1
+        left.set()
+        await asyncio.wait_for(answering, 5)
+        assert len(subscribers) == 0
+    assert subscribers._of_session == {}
+
+
+@pytest.mark.parametrize("path", ["/events", "/sessions/s1/events"])
+async def test_events_are_for_those_who_may_read_sessions(gateway_with: StartGateway, path: str) -> None:
+    async with gateway_with(join_keys=("join",), admin_keys=("admin",)) as gateway:
+        for key, status in ((None, 401), ("join", 403)):
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            assert (await gateway.http.get(path, headers=headers)).status_code == status
+        answer = await gateway.http.get("/sessions/s1/events", headers={"Authorization": "Bearer admin"})
+        assert answer.status_code == 404
 
 
 async def test_events_go_on_after_redis_was_away_also_those_that_came_meanwhile(

@@ -90,7 +90,7 @@ async def test_a_turn_is_told_in_order_and_what_was_said_only_if_that_is_allowed
     redis: Redis, start: StartRunner
 ) -> None:
     start(EVENTS_TRANSCRIPTS="1")
-    launch = await offer(redis, body={"frames": TURN})
+    launch = await offer(redis, body={"frames": ["broken", *TURN]})
     told = await over(redis, launch, "Hello")
     assert brief(told) == [
         "user started",
