@@ -11,6 +11,8 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 | `{bot}:agents`               | offer, and whoever serves one | sweeps, gateways: every agent ever, a set        |
 | `{bot}:events`               | everyone                      | gateways (plain XREAD), group `webhooks`: a feed |
 | `{bot}:session:<session>`    | everyone, same ids as feed    | gateways: its fold is the session                |
+| `{bot}:activity`             | runners                       | gateways (plain XREAD): what goes on in calls    |
+| `{bot}:activity:<session>`   | runners, same ids as above    | gateways: the same of one session                |
 | `{bot}:commands:<session>`   | gateway                       | group `runner`: whoever holds the lease          |
 | `{bot}:replies:<gateway>`    | runners; whoever ends a session | that gateway                                   |
 | `{bot}:runners`              | runners                       | gateways, operators: presence                    |
@@ -37,6 +39,7 @@ LAUNCH = "{bot}:launch"
 RELAUNCH = "{bot}:relaunch"
 AGENTS = "{bot}:agents"
 EVENTS = "{bot}:events"
+ACTIVITY = "{bot}:activity"
 RUNNERS = "{bot}:runners"
 DEAD = "{bot}:dead"
 DEAD_WEBHOOKS = "{bot}:webhooks:dead"
@@ -72,6 +75,10 @@ EVENTS_KEPT = 100_000
 """About how many entries the feed holds (`MAXLEN ~`)."""
 SESSION_KEPT_S = 24 * 3600
 """How long a session's history outlives the session."""
+ACTIVITY_KEPT = 20_000
+"""About how many entries the feed of activity holds."""
+SESSION_ACTIVITY_KEPT = 2_000
+"""About how many of them one session has, for as long after the last one as its history is kept."""
 REPLIES_KEPT_S = 120
 """How long an unread reply, and with it the stream of a gateway that is gone, is kept."""
 REPLIES_KEPT = 10_000
@@ -87,6 +94,11 @@ PRESENCE_KEPT_S = 8.0
 def session_key(session_id: str) -> str:
     """The stream with one session's history."""
     return f"{{bot}}:session:{session_id}"
+
+
+def activity_key(session_id: str) -> str:
+    """The stream with what went on in one session's calls."""
+    return f"{{bot}}:activity:{session_id}"
 
 
 def commands_key(session_id: str) -> str:
@@ -333,6 +345,62 @@ class CommandDone(Event, frozen=True, kw_only=True, tag="command"):
 
 
 AnyEvent: TypeAlias = Queued | ColdStart | Starting | Running | Leaving | CommandDone | Ended | Failed
+
+
+class Activity(Event, frozen=True, kw_only=True):
+    """Runner: something that went on in a session's call. It changes no state, and too much of it is dropped."""
+
+    ago_s: float = 0.0
+    """How long before its entry's time it was: entries are written together."""
+    dropped: int = 0
+    """How many there was no room for since the last one that was told."""
+
+
+class ParticipantJoined(Activity, frozen=True, kw_only=True, tag="participant_joined"):
+    """Somebody came into the room, or connected; `name` where the transport tells one."""
+
+    participant_id: str
+    name: str = ""
+
+
+class ParticipantLeft(Activity, frozen=True, kw_only=True, tag="participant_left"):
+    """Somebody left the room, or is not connected any more."""
+
+    participant_id: str
+
+
+class Speaking(Activity, frozen=True, kw_only=True, tag="speaking"):
+    """A side began or ceased to speak. Of many short stretches some are left out, always whole ones."""
+
+    who: Literal["user", "bot"]
+    what: Literal["started", "stopped"]
+
+
+class Transcript(Activity, frozen=True, kw_only=True, tag="transcript"):
+    """What a side said, in final form; only with EVENTS_TRANSCRIPTS. The bot's may be more than was heard of it."""
+
+    who: Literal["user", "bot"]
+    text: str
+
+
+class Metrics(Activity, frozen=True, kw_only=True, tag="metrics"):
+    """What the pipeline measured. Names end in their unit; those of usage are what came since the last time."""
+
+    values: dict[str, float]
+    """`ttfb_s`, `latency_s` (from the user's last sound to the bot's first), `prompt_tokens`, `characters`…"""
+    processor: str = ""
+    model: str = ""
+
+
+class PipelineError(Activity, frozen=True, kw_only=True, tag="pipeline_error"):
+    """A part of the pipeline complained; `fatal` if it cannot go on."""
+
+    message: str
+    processor: str = ""
+    fatal: bool = False
+
+
+AnyActivity: TypeAlias = ParticipantJoined | ParticipantLeft | Speaking | Transcript | Metrics | PipelineError
 
 
 class Command(Wire, frozen=True, kw_only=True, tag_field="type"):

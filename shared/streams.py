@@ -29,9 +29,17 @@ async def between(redis: Redis, stream: str, first: str = "-", last: str = "+", 
 
 async def read(redis: Redis, stream: str, after: str, *, block_s: float) -> Entries:
     """The entries after the id `after`, waited for if there are none yet; empty when the time is up."""
+    found = await read_each(redis, {stream: after}, block_s=block_s)
+    return [entry for _, entries in found for entry in entries]
+
+
+async def read_each(
+    redis: Redis, after: Mapping[str, str], *, block_s: float, count: int = 1000
+) -> list[tuple[str, Entries]]:
+    """The same for several streams, by stream, at most `count` of each."""
     with translated():
-        answer: Any = await redis.xread({stream: after}, count=1000, block=int(block_s * 1000))
-    return [entry for _, entries in answer or () for entry in entries]
+        answer: Any = await redis.xread(cast("Any", after), count=count, block=int(block_s * 1000))
+    return [(stream, entries) for stream, entries in answer or ()]
 
 
 async def read_group(

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.gateway.told import STATE_TYPES
 from shared.contract import Running
 from tests.conftest import StartFleet
+from tests.gateway.sse_client import listening
 from tests.processes import Fleet
 from tests.speech import speech
 from tests.waiting import until
@@ -37,21 +39,38 @@ async def over(fleet: Fleet, session_id: str) -> dict[str, Any]:
     return await fleet.session(session_id)
 
 
-async def test_a_caller_is_greeted_answered_and_hangs_up(fleet_of: StartFleet) -> None:
-    async with fleet_of(bot=GREETER, slots=1) as fleet:
+async def test_a_caller_is_greeted_answered_and_hangs_up_and_all_of_it_is_told(fleet_of: StartFleet) -> None:
+    async with fleet_of(bot=GREETER, slots=1, EVENTS_TRANSCRIPTS="1") as fleet:
         started = await fleet.http.post("/start", json={"transport": "webrtc"})
         session_id = started.json()["sessionId"]
-        async with caller(fleet, session_id) as peer:
-            await peer.wait_for_sound()
-            await fleet.event(session_id, Running)
-            await peer.wait_for_silence()
-            peer.speak(speech("Thank you very much."))
-            await peer.wait_until_spoken()
-            await peer.wait_for_sound()
-            await peer.wait_for_silence()
+        async with listening(fleet.http, f"/sessions/{session_id}/events") as listener:
+            async with caller(fleet, session_id) as peer:
+                await peer.wait_for_sound()
+                await fleet.event(session_id, Running)
+                await peer.wait_for_silence()
+                peer.speak(speech("Thank you very much."))
+                await peer.wait_until_spoken()
+                await peer.wait_for_sound()
+                await peer.wait_for_silence()
+            told = await listener.rest()
         session = await over(fleet, session_id)
     assert (session["status"], session["reason"]) == ("ended", "completed")
     assert [event["type"] for event in session["timeline"]] == ["queued", "starting", "running", "ended"]
+    kinds = [one.type for one in told]
+    assert [kind for kind in kinds if kind in STATE_TYPES] == ["queued", "starting", "running", "ended"]
+    assert kinds[-2:] == ["ended", "end"]
+    ids = {one.data["participant_id"] for one in told if one.type.startswith("participant")}
+    assert len(ids) == 1
+    assert kinds.count("participant_joined") == kinds.count("participant_left") == 1
+    speech_told = [f"{one.data['who']} {one.data['what']}" for one in told if one.type == "speaking"]
+    assert speech_told[:4] == ["bot started", "bot stopped", "user started", "user stopped"]
+    assert "bot started" in speech_told[4:]
+    said = [one.data["text"] for one in told if one.type == "transcript" and one.data["who"] == "bot"]
+    assert said[0].startswith("Hello, I am your Pipefleet bot. Say something")
+    measured = [one.data["values"] for one in told if one.type == "metrics"]
+    assert any("ttfb_s" in values for values in measured)
+    assert any(0 < values.get("latency_s", 0) < 10 for values in measured)
+    assert sum(values.get("characters", 0) for values in measured) >= len(said[0])
 
 
 async def test_what_is_said_through_admin_is_heard_and_leave_ends_the_call(fleet_of: StartFleet) -> None:

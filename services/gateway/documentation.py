@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from litestar.enums import MediaType
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIHeader, OpenAPIType, Operation, Schema
 
@@ -30,15 +31,15 @@ _HEADERS = {
 
 
 def documented(
-    answers: Mapping[int, msgspec.Struct | None],
+    answers: Mapping[int, msgspec.Struct | str | None],
     *errors: HttpError,
     access: dict[str, str] = ALL,
     headers: Iterable[str] = (),
 ) -> dict[str, Any]:
     """A route's access and documentation, as arguments of its decorator.
 
-    `answers` has an example for each status of success, None for one without a body; they carry `headers`. `errors`
-    are such as the route raises. Its summary is the beginning of its docstring.
+    `answers` has an example for each status of success, None for one without a body, text for a stream of events; they
+    carry `headers`. `errors` are such as the route raises. Its summary is the beginning of its docstring.
     """
     errors = (*errors, *refusals(access))
     specs = {status: _spec(type(example) if example else None, [example]) for status, example in answers.items()}
@@ -50,8 +51,10 @@ def documented(
     return {"opt": access, "responses": specs, "operation_class": partial(_operation, access, carried)}
 
 
-def _spec(kind: type[msgspec.Struct] | None, examples: Iterable[msgspec.Struct | None]) -> ResponseSpec:
-    return ResponseSpec(kind, generate_examples=False, examples=[Example(value=one) for one in examples])
+def _spec(kind: type[msgspec.Struct | str] | None, examples: Iterable[msgspec.Struct | str | None]) -> ResponseSpec:
+    media_type = "text/event-stream" if kind is str else MediaType.JSON
+    shown = [Example(value=one) for one in examples]
+    return ResponseSpec(kind, generate_examples=False, examples=shown, media_type=media_type)
 
 
 def _operation(access: dict[str, str], carried: Mapping[int, set[str]], **parts: Any) -> Operation:

@@ -1,14 +1,15 @@
-"""Waiting for news of a session: one reader of the fleet feed per process, for all requests that wait."""
+"""News of sessions: one reader of the fleet's feeds per process, for all requests that wait and all that listen."""
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from services.gateway.tail import Tail
-from shared.contract import EVENTS, Ended, Failed
+from services.gateway.positions import Position, order
+from services.gateway.subscribers import Subscribers
+from services.gateway.tail import Batch, Tail
+from shared.contract import ACTIVITY, EVENTS, Ended, Failed
 from shared.events import decode
 from shared.redis_connection import Redis
-from shared.streams import Entries
 
 
 class Watch:
@@ -30,13 +31,14 @@ class Watch:
 
 
 class Feed:
-    """The process's one look at `{bot}:events`."""
+    """The process's one look at `{bot}:events` and `{bot}:activity`."""
 
     def __init__(self, redis: Redis) -> None:
         self._watches: dict[str, set[Watch]] = {}
         self.ends = Watch()
         """Wakes whenever some session is over."""
-        self._tail = Tail(redis, EVENTS, take=self._take, resume=self._wake_all, news=True)
+        self._tail = Tail(redis, [EVENTS, ACTIVITY], take=self._take, resume=self._resume, news=True)
+        self.subscribers = Subscribers()
         self.stopping = False
         """The process is about to stop: whoever waits answers with what there is."""
 
@@ -45,9 +47,10 @@ class Feed:
         await self._tail.run()
 
     def stop_waiting(self) -> None:
-        """Ask every request that waits to come to its end."""
+        """Ask every request that waits or listens to come to its end."""
         self.stopping = True
         self._wake_all()
+        self.subscribers.stop()
 
     @contextmanager
     def watching(self, session_id: str) -> Iterator[Watch]:
@@ -62,12 +65,17 @@ class Feed:
             if not watches:
                 del self._watches[session_id]
 
-    def _take(self, entries: Entries) -> None:
-        for _, event in decode(entries):
+    def _take(self, batch: Batch) -> None:
+        for _, event in decode(dict(batch).get(EVENTS, ())):
             for watch in self._watches.get(event.session_id, ()):
                 watch.wake()
             if isinstance(event, Ended | Failed):
                 self.ends.wake()
+        self.subscribers.take(batch)
+
+    def _resume(self) -> None:
+        self._wake_all()
+        self.subscribers.look_again(Position(*(order(self._tail.after[stream]) for stream in (EVENTS, ACTIVITY))))
 
     def _wake_all(self) -> None:
         self.ends.wake()

@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from services.gateway.tail import Tail
+from services.gateway.tail import Batch, Tail
 from shared.contract import Reply, replies_key
 from shared.entries import Decoder
 from shared.errors import BadEntry
 from shared.redis_connection import Redis
-from shared.streams import Entries
 
 _reply = Decoder[Reply](Reply)
 
@@ -21,7 +20,7 @@ class Replies:
         self.gateway_id = gateway_id
         """What commands carry as `reply_to`."""
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
-        self._tail = Tail(redis, replies_key(gateway_id), take=self._take, resume=lambda: None, news=False)
+        self._tail = Tail(redis, [replies_key(gateway_id)], take=self._take, resume=lambda: None, news=False)
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -38,8 +37,8 @@ class Replies:
             del self._waiting[command_id]
             future.cancel()
 
-    def _take(self, entries: Entries) -> None:
-        for _, fields in entries:
+    def _take(self, batch: Batch) -> None:
+        for fields in (fields for _, entries in batch for _, fields in entries):
             with suppress(BadEntry):
                 reply = _reply(fields)
                 future = self._waiting.get(reply.command_id)

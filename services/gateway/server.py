@@ -1,12 +1,18 @@
 """Serving until a signal says stop."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import uvicorn
 from litestar import Litestar
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from services.gateway.event_stream import ABORT
 from services.gateway.parts import Parts
 from shared.lifecycle import Shutdown, shutdown_signals
 
@@ -18,6 +24,22 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """Lets requests break their connection off: closing it waits for a client that reads nothing."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self.app_state: dict[str, Any] = {**self.app_state, ABORT: partial(_break_off, transport)}
+        super().connection_made(transport)
+
+
+def _break_off(transport: asyncio.Transport) -> None:
+    # Without the linger time of 0 the kernel would keep megabytes for a client that reads nothing.
+    sock = transport.get_extra_info("socket")
+    if sock.family in {socket.AF_INET, socket.AF_INET6}:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
 async def serve(app: Litestar, parts: Parts) -> None:
     """Serve until told to stop; then take no more requests, and give those in hand a while to finish."""
     config = uvicorn.Config(
@@ -25,6 +47,7 @@ async def serve(app: Litestar, parts: Parts) -> None:
         host=parts.settings.gateway_host,
         port=parts.settings.gateway_port,
         lifespan="on",
+        http=_Connection,
         ws="none",
         log_config=None,
         access_log=False,

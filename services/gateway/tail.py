@@ -1,36 +1,48 @@
-"""Following a stream for as long as the process lives, whatever becomes of Redis meanwhile."""
+"""Following streams for as long as the process lives, whatever becomes of Redis meanwhile."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import structlog
 
+from services.gateway.positions import order
 from shared.errors import Unavailable
 from shared.redis_connection import BLOCK_S, Redis, backoff_s, translated
-from shared.streams import Entries, read
+from shared.streams import Entries, read_each
 
 BEGINNING = "0-0"
+AT_ONCE = 250
+"""How many entries of each stream are read in one go: few enough that those who get them can keep up."""
+
+Batch: TypeAlias = list[tuple[str, Entries]]
+"""What was read in one go, by stream."""
 
 _log = structlog.get_logger()
 
 
 class Tail:
-    """One reader of one stream. Entries go to `take`; `resume` is called whenever it starts to read (again).
+    """One reader of some streams. Entries go to `take`; `resume` is called whenever it starts to read (again).
 
-    What was written while nobody read is still read afterwards, unless the stream lost it; so whoever waits for an
+    What was written while nobody read is still read afterwards, unless the streams lost it; so whoever waits for an
     entry must look again at `resume`.
     """
 
     def __init__(
-        self, redis: Redis, stream: str, *, take: Callable[[Entries], None], resume: Callable[[], None], news: bool
+        self,
+        redis: Redis,
+        streams: Sequence[str],
+        *,
+        take: Callable[[Batch], None],
+        resume: Callable[[], None],
+        news: bool,
     ) -> None:
         self._redis = redis
-        self._stream = stream
+        self._streams = streams
         self._take = take
         self._resume = resume
-        self._after = None if news else BEGINNING
-        """The last entry that was read; None: to begin with what comes next."""
+        self.after: dict[str, str] = {} if news else dict.fromkeys(streams, BEGINNING)
+        """The last entry that was read of each stream; empty: to begin with what comes next."""
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -39,37 +51,38 @@ class Tail:
         while True:
             try:
                 if not placed:
-                    self._after = await self._place()
+                    self.after = await self._place()
                     self._resume()
                     placed = True
                     if failures:
-                        _log.info("stream_read_again", stream=self._stream)
+                        _log.info("streams_read_again", streams=self._streams)
                     failures = 0
                 await self._read()
             except Exception as error:  # noqa: BLE001 - the top of a loop that must not end
                 if not failures:
                     unexpected = None if isinstance(error, Unavailable) else error
-                    _log.warning("stream_unread", stream=self._stream, error=str(error), exc_info=unexpected)
+                    _log.warning("streams_unread", streams=self._streams, error=str(error), exc_info=unexpected)
                 placed = False
                 await asyncio.sleep(backoff_s(failures))
                 failures += 1
 
     async def _read(self) -> None:
-        entries = await read(self._redis, self._stream, self._after or BEGINNING, block_s=BLOCK_S)
-        if entries:
-            self._after = entries[-1][0]
-            self._take(entries)
+        batch = await read_each(self._redis, self.after, block_s=BLOCK_S, count=AT_ONCE)
+        for stream, entries in batch:
+            self.after[stream] = entries[-1][0]
+        if batch:
+            self._take(batch)
 
-    async def _place(self) -> str:
+    async def _place(self) -> dict[str, str]:
         """Where to read on: after the last entry read, unless a server that lost some of them counts from lower."""
-        with translated():
-            newest: Any = await self._redis.xrevrange(self._stream, count=1)
-        last: str = newest[0][0] if newest else BEGINNING
-        if self._after is None:
-            return last
-        return self._after if _order(self._after) <= _order(last) else BEGINNING
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for stream in self._streams:
+                pipe.xrevrange(stream, count=1)
+            with translated():
+                answers: list[Any] = await pipe.execute()
+        newest = [answer[0][0] if answer else BEGINNING for answer in answers]
+        return {stream: self._placed(stream, last) for stream, last in zip(self._streams, newest, strict=True)}
 
-
-def _order(entry: str) -> tuple[int, int]:
-    milliseconds, _, sequence = entry.partition("-")
-    return int(milliseconds), int(sequence or 0)
+    def _placed(self, stream: str, newest: str) -> str:
+        after = self.after.get(stream, newest)
+        return after if order(after) <= order(newest) else BEGINNING

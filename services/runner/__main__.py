@@ -14,6 +14,7 @@ from services.runner.settings import RunnerSettings
 from services.runner.slots import Slots
 from services.runner.supervisor import Supervisor
 from shared import logs, settings
+from shared.activity import ActivityLog
 from shared.claims import Claims
 from shared.commands import Inbox
 from shared.errors import SettingsError
@@ -33,7 +34,7 @@ async def main(configuration: RunnerSettings) -> None:
     redis = connect(configuration.redis_url, retries=0)
     agents = configuration.agents
     claims, inbox, launches = Claims(redis, name, agents), Inbox(redis, name), Launches(redis, agents)
-    runner = Runner(name, "cold" if auto_start else "warm", launches, inbox, configuration)
+    runner = Runner(name, "cold" if auto_start else "warm", launches, inbox, ActivityLog(redis), configuration)
     slots = Slots(1 if auto_start else configuration.runner_slots, Zygote())
     sweep = Sweep(redis, lease_s=configuration.lease_s, max_attempts=configuration.max_attempts)
     supervisor = Supervisor(runner, redis, claims, slots, sweep)

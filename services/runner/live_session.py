@@ -15,10 +15,25 @@ from typing import Any
 
 import structlog
 
+from services.runner.call_log import CallLog
 from services.runner.conclusion import conclude, pause_s
 from services.runner.forks import SessionProcess
-from services.runner.pipe import Begin, Do, Done, EndsSoon, Entering, InRoom, Offered, Over, Renewed, Stop
+from services.runner.pipe import (
+    Begin,
+    Do,
+    Done,
+    EndsSoon,
+    Entering,
+    Happened,
+    InRoom,
+    Offered,
+    Over,
+    Renewed,
+    Stop,
+    ToSupervisor,
+)
 from services.runner.settings import RunnerSettings
+from shared.activity import ActivityLog
 from shared.commands import Inbox, Received, Unreadable
 from shared.contract import (
     AnyEvent,
@@ -54,6 +69,7 @@ class Runner:
     start: Start
     launches: Launches
     inbox: Inbox
+    activity: ActivityLog
     settings: RunnerSettings
 
 
@@ -81,6 +97,7 @@ class LiveSession:
         self._began = time.monotonic()
         self._ran_s = 0.0
         """How long earlier attempts kept the session running, pauses between them included."""
+        self._call_log = CallLog(runner.activity, claim, runner.name)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._writes: asyncio.Queue[Callable[[], Awaitable[object]] | None] = asyncio.Queue()
 
@@ -88,6 +105,7 @@ class LiveSession:
         """See the session through. False: it goes on elsewhere, in another attempt."""
         structlog.contextvars.bind_contextvars(session_id=self._launch.session_id, attempt=self._launch.attempt)
         writer = asyncio.create_task(self._write_in_order())
+        call_log = asyncio.create_task(self._call_log.run())
         try:
             self._report(Starting(**self._whose(), runner=self._runner.name, start=self._runner.start))
             self._writes.put_nowait(self._listen_for_commands)
@@ -103,6 +121,7 @@ class LiveSession:
         finally:
             self._stop_timers(*self._timers)
             writer.cancel()
+            call_log.cancel()
             self._process.kill()
             await self._process.exited.wait()
             if not self._settled:
@@ -193,27 +212,30 @@ class LiveSession:
 
     async def _follow(self) -> None:
         """Take what the process says, until it is gone."""
-        while True:
-            match await self._process.pipe.receive():
-                case Entering():
-                    self._set_timer("join", time.monotonic() + ENTERED_WITHIN_S, self._arrived)
-                case InRoom():
-                    self._arrived()
-                case Offered():
-                    self._waits_for_client = False
-                    self._expect_in_room()
-                case Done(entry=entry, command=command, reply=reply):
-                    self._reply(entry, command, reply)
-                case Over() as over:
-                    self._over = over
-                    self._expect_exit()
-                case None:
-                    # Without its pipe a process is good for nothing, whatever it still does.
-                    self._process.kill()
-                    await self._process.exited.wait()
-                    return
-                case _:
-                    pass
+        while message := await self._process.pipe.receive():
+            self._hear(message)
+        # Without its pipe a process is good for nothing, whatever it still does.
+        self._process.kill()
+        await self._process.exited.wait()
+
+    def _hear(self, message: ToSupervisor) -> None:
+        match message:
+            case Entering():
+                self._set_timer("join", time.monotonic() + ENTERED_WITHIN_S, self._arrived)
+            case InRoom():
+                self._arrived()
+            case Offered():
+                self._waits_for_client = False
+                self._expect_in_room()
+            case Done(entry=entry, command=command, reply=reply):
+                self._reply(entry, command, reply)
+            case Happened():
+                self._call_log.take(message)
+            case Over():
+                self._over = message
+                self._expect_exit()
+            case _:
+                pass
 
     def _expect_in_room(self) -> None:
         """From now on it is on the bot to be in its room in time."""
@@ -272,6 +294,8 @@ class LiveSession:
         if isinstance(following, Launch) and await self._dismissed_within(self._pause_s(reason)):
             following = conclude(self._launch, Reason.LEFT, "", self._settings.max_attempts)
         self._log.info("attempt_over", reason=reason, message=message, next=type(following).__name__.lower())
+        # Afterwards the lease is gone.
+        self._writes.put_nowait(self._call_log.write)
         self._writes.put_nowait(partial(self._write_settlement, following))
         return not isinstance(following, Launch)
 

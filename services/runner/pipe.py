@@ -9,6 +9,7 @@
 | `InRoom`   | process    | the session is `running`                                                |
 | `Do`       | supervisor | a command becomes frames                                                |
 | `Done`     | process    | the command is acknowledged, its sender told                            |
+| `Happened` | process    | what went on in the call is told, as far as there is room for it        |
 | `Renewed`  | supervisor | the fence moves on                                                      |
 | `EndsSoon` | supervisor | the bot's pipeline gets a `SessionEndingFrame`                          |
 | `Stop`     | supervisor | the bot leaves its room; the process is killed if that takes too long   |
@@ -23,7 +24,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from shared.contract import Candidates, Launch, Offer, Reason, Reply, ToBot
+from shared.contract import AnyActivity, Candidates, Launch, Offer, Reason, Reply, ToBot
 
 READY_WITHIN_S = 120.0
 """A process that has not imported its bot after this long never will."""
@@ -97,6 +98,13 @@ class Done(_Message, frozen=True, kw_only=True):
     reply: Reply
 
 
+class Happened(_Message, frozen=True, kw_only=True):
+    """Something went on in the session's call, at this time."""
+
+    at: float
+    activity: AnyActivity
+
+
 class Renewed(_Message, frozen=True, kw_only=True):
     """The lease was renewed at this time."""
 
@@ -124,7 +132,7 @@ class Over(_Message, frozen=True, kw_only=True):
 
 
 ToProcess = Begin | Do | Renewed | EndsSoon | Stop
-ToSupervisor = Forked | Ready | Entering | InRoom | Offered | Done | Over
+ToSupervisor = Forked | Ready | Entering | InRoom | Offered | Done | Happened | Over
 
 
 class Pipe(Generic[M]):

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+import structlog
 from pipecat.frames.frames import (
     BotConnectedFrame,
     ClientConnectedFrame,
@@ -14,7 +15,12 @@ from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.workers.runner import WorkerRunner
 
+from services.runner.activity import outlet
+from services.runner.call import ByType, Call
 from services.runner.frames import SessionEndingFrame
+from services.runner.participants import participants
+
+log = structlog.get_logger()
 
 
 class Seen:
@@ -28,6 +34,8 @@ class Seen:
         self.daily_users: asyncio.Queue[str] = asyncio.Queue()
         """Who joined the bot's Daily room, by `user_id`."""
         self.workers: list[PipelineWorker] = []
+        self.call = Call(outlet)
+        """What goes on between the bot and its users."""
         self._has_worker = asyncio.Event()
         self._runners: list[WorkerRunner] = []
 
@@ -39,7 +47,8 @@ class Seen:
         """Watch a pipeline. The first that works is the one that commands go to."""
         self.workers.append(worker)
         self._has_worker.set()
-        worker.add_observer(_Arrival(self))
+        worker.add_observer(_Observer(self))
+        participants.watch(worker.pipeline)
         if "pipecat.transports.daily.transport" in sys.modules:
             from services.runner import daily_room  # noqa: PLC0415 - who has no Daily does not pay for it
 
@@ -69,20 +78,30 @@ class Seen:
             self._has_worker.clear()
 
 
-class _Arrival(BaseObserver):
-    """Waits for the frame that says that the bot is in its room, or the error that says that it will not be."""
+class _Observer(BaseObserver):
+    """Looks at each frame once per pipeline. All audio goes past it, so it does nothing before it knows the type."""
 
     def __init__(self, seen: Seen) -> None:
         super().__init__(observe_every_push=False)
         self._seen = seen
+        self._acts = ByType(seen.call.acts)
+        self._acts |= {BotConnectedFrame: self._arrived, ClientConnectedFrame: self._arrived, ErrorFrame: self._failed}
 
     async def on_push_frame(self, data: FramePushed) -> None:
-        match data.frame:
-            case BotConnectedFrame() | ClientConnectedFrame():
-                self._seen.in_room.set()
-            case ErrorFrame(processor=BaseInputTransport() | BaseOutputTransport()) as frame:
-                if not self._seen.in_room.is_set():
-                    self._seen.join_error.put_nowait(frame.error)
+        if act := self._acts[type(data.frame)]:
+            try:
+                act(data.frame, data)
+            except Exception:
+                # A bot's own kind of frame, perhaps. Without this observer nobody would see the bot arrive.
+                log.exception("frame_unread", frame=type(data.frame).__name__)
+
+    def _arrived(self, *_: object) -> None:
+        self._seen.in_room.set()
+
+    def _failed(self, frame: ErrorFrame, data: FramePushed) -> None:
+        if isinstance(frame.processor, BaseInputTransport | BaseOutputTransport) and not self._seen.in_room.is_set():
+            self._seen.join_error.put_nowait(frame.error)
+        self._seen.call.acts[ErrorFrame](frame, data)
 
 
 seen = Seen()

@@ -22,6 +22,7 @@ import structlog
 from pipecat.runner.types import RunnerArguments
 
 from services.runner import bot_arguments, bot_logs
+from services.runner.activity import outlet
 from services.runner.bot_source import PIPELINES, Bot, BotImportError, Source, explain, readable
 from services.runner.conclusion import conclude
 from services.runner.handing_back import hand_back
@@ -188,6 +189,7 @@ class Session:
     async def run(self) -> None:
         """From the launch to its end, whoever brings it about."""
         bot_logs.setup(self._launch, self._settings.log_level)
+        outlet.open(self._launch, self._pipe.send, transcripts=self._settings.events_transcripts)
         self._arm_kernel()
         if time.monotonic() >= self._fence():
             _exit(1)  # the supervisor was frozen on its way here: another may have the session

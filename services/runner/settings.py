@@ -21,6 +21,8 @@ class RunnerSettings(LaunchSettings, frozen=True, kw_only=True):
     """The meeting token for DAILY_ROOM_URL."""
     end_warning_s: Seconds = 60.0
     """How long before the end of its longest session a bot is told, by a `SessionEndingFrame` in its pipeline."""
+    events_transcripts: bool = False
+    """1: what bots and their users say is part of the events, as text."""
     session_memory_mb: Count = 0
     """The most private memory that a session's process may use, in MiB; 0: no limit."""
     stop_grace_s: Seconds = 10.0

@@ -7,6 +7,7 @@ from aiortc import InvalidAccessError, InvalidStateError, RTCIceCandidate
 from aiortc.sdp import candidate_from_sdp
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
+from services.runner.participants import participants
 from shared.contract import Candidates, CommandReason, IceCandidate, Offer, Outcome, Reply
 
 
@@ -37,6 +38,7 @@ class Signalling:
                 return _refused(offer, "sdp: the offer has no media")
             connection.add_event_handler("connected", self._on_connected)
             self._connection = connection
+            participants.watch_connection(connection)
             self._offered.set_result((connection, offer.request_data))
         elif offer.pc_id == self._connection.pc_id:
             connection = self._connection

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from shared.contract import (
+    AnyActivity,
     AnyCommand,
     AnyEvent,
     AppMessage,
@@ -34,9 +35,13 @@ from shared.contract import (
     Leaving,
     LlmChange,
     Message,
+    Metrics,
     Mute,
     Offer,
     Outcome,
+    ParticipantJoined,
+    ParticipantLeft,
+    PipelineError,
     Presence,
     Queued,
     Reason,
@@ -44,8 +49,10 @@ from shared.contract import (
     RoomNote,
     Running,
     Say,
+    Speaking,
     Starting,
     SttChange,
+    Transcript,
     TtsChange,
     Unmute,
     Update,
@@ -71,6 +78,7 @@ LAUNCH = Launch(
     owner=True,
 )
 EVENT: dict[str, Any] = {"session_id": "s1", "attempt": 1}
+ACTIVITY: dict[str, Any] = {**EVENT, "ago_s": 0.25, "dropped": 3}
 COMMAND: dict[str, Any] = {"command_id": "c1", "reply_to": "gateway-1", "expires_s": 30.0}
 CANDIDATE = IceCandidate(candidate="candidate:1", sdp_mid="0", sdp_m_line_index=0)
 MESSAGES: list[Wire] = [
@@ -103,6 +111,12 @@ MESSAGES: list[Wire] = [
     ),
     Ended(**EVENT, reason=Reason.COMPLETED),
     Failed(**EVENT, reason=Reason.BOT_ERROR, message="ValueError: no"),
+    ParticipantJoined(**ACTIVITY, participant_id="p1", name="Ann"),
+    ParticipantLeft(**ACTIVITY, participant_id="p1"),
+    Speaking(**ACTIVITY, who="user", what="started"),
+    Transcript(**ACTIVITY, who="bot", text="Hello"),
+    Metrics(**ACTIVITY, values={"ttfb_s": 0.31}, processor="LLM#0", model="small"),
+    PipelineError(**ACTIVITY, message="no answer", processor="LLM#0", fatal=True),
     Say(**COMMAND, text="Hello"),
     Message(**COMMAND, text="Hello", mode="immediate", sender_id="u1", sender_name="Ann"),
     Interrupt(**COMMAND),
@@ -154,7 +168,7 @@ def golden(message: Wire) -> Any:
 
 def decoder(message: Wire) -> Decoder[Any]:
     """What the services read such a message with."""
-    for union in (AnyEvent, AnyCommand):
+    for union in (AnyEvent, AnyActivity, AnyCommand):
         if isinstance(message, get_args(union)):
             return Decoder(union)
     return Decoder(type(message))

@@ -12,7 +12,7 @@ from shared.redis_connection import Redis, translated
 from tests.processes import Child, children_called
 
 LAUNCHES = ("{bot}:launch", "{bot}:relaunch")
-KEPT_KEYS = (*LAUNCHES, "{bot}:events", "{bot}:runners", "{bot}:session:", "{bot}:replies:")
+KEPT_KEYS = (*LAUNCHES, "{bot}:events", "{bot}:activity", "{bot}:runners", "{bot}:session:", "{bot}:replies:")
 
 
 async def in_redis(redis: Redis) -> list[str]:

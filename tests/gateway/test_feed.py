@@ -6,11 +6,10 @@ import pytest
 
 from services.gateway.feed import Feed
 from services.gateway.replies import Replies
-from services.gateway.tail import Tail
+from services.gateway.tail import Batch, Tail
 from shared.contract import EVENTS, FIELD, Outcome, Reply, Running, replies_key
 from shared.entries import encode
 from shared.redis_connection import Redis, connect
-from shared.streams import Entries
 
 LONG_S = 20.0
 
@@ -104,10 +103,10 @@ async def test_replies_go_to_whom_they_are_for_and_late_ones_to_nobody(redis: Re
 
 async def test_a_tail_reads_what_was_written_before_only_where_it_should(redis: Redis) -> None:
     await redis.xadd("s", {"n": "before"})
-    found: dict[bool, list[Entries]] = {True: [], False: []}
+    found: dict[bool, list[Batch]] = {True: [], False: []}
     begun = {True: asyncio.Event(), False: asyncio.Event()}
     tails = {
-        news: Tail(redis, "s", take=found[news].append, resume=begun[news].set, news=news) for news in (True, False)
+        news: Tail(redis, ["s"], take=found[news].append, resume=begun[news].set, news=news) for news in (True, False)
     }
     async with running(tails[True].run), running(tails[False].run):
         await asyncio.gather(begun[True].wait(), begun[False].wait())
@@ -124,11 +123,11 @@ async def test_a_stream_that_counts_from_lower_again_is_read_from_its_beginning(
     taken: list[str] = []
     resumed = asyncio.Event()
 
-    def take(entries: Entries) -> None:
-        taken.extend(entry for entry, _ in entries)
+    def take(batch: Batch) -> None:
+        taken.extend(entry for _, entries in batch for entry, _ in entries)
 
     readers = connect(redis_url, retries=0)
-    tail = Tail(readers, "s", take=take, resume=resumed.set, news=False)
+    tail = Tail(readers, ["s"], take=take, resume=resumed.set, news=False)
     await redis.xadd("s", {"n": "1"}, id="2000-0")
     async with readers, running(tail.run), asyncio.timeout(LONG_S):
         while taken != ["2000-0"]:

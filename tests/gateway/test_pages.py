@@ -85,7 +85,9 @@ def test_every_success_has_an_example_with_all_that_its_answer_always_has(docume
         good = {status: response for status, response in operation["responses"].items() if int(status) < 300}
         assert good, name
         for status, response in good.items():
-            if status != "204":
+            if "text/event-stream" in response.get("content", {}):
+                assert response["content"]["text/event-stream"]["examples"], name
+            elif status != "204":
                 schema = response["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
                 for example in examples(response):
                     assert set(document["components"]["schemas"][schema]["required"]) <= example.keys(), name
@@ -97,6 +99,8 @@ def test_every_success_has_an_example_with_all_that_its_answer_always_has(docume
         ("post /join", {"200", "202", "400", "401", "409", "413", "415", "429", "503"}),
         ("post /admin", {"200", "202", "207", "400", "401", "403", "404", "413", "415", "429", "503"}),
         ("get /sessions/{session_id}", {"200", "401", "403", "404", "503"}),
+        ("get /sessions/{session_id}/events", {"200", "204", "400", "401", "403", "404", "503"}),
+        ("get /events", {"200", "400", "401", "403", "503"}),
         ("delete /dead/{letter_id}", {"204", "401", "403", "404", "503"}),
         ("get /readyz", {"200", "503"}),
         ("get /healthz", {"200"}),

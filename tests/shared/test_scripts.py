@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from shared import contract, events, streams
+from shared.activity import ActivityLog
 from shared.commands import Commands
 from shared.contract import (
     CLAIMS,
@@ -22,12 +23,15 @@ from shared.contract import (
     Queued,
     Reason,
     Running,
+    Speaking,
 )
+from shared.entries import encode
 from shared.events import News
 from shared.launches import Claim, EntryId, Launches, Lease, Offered, decode
 from shared.redis_connection import Redis
 from tests.script_calls import script_calls
 
+SPEAKS = Speaking(session_id="s1", attempt=1, who="bot", what="started")
 ENDED = Ended(session_id="s1", attempt=1, reason=Reason.COMPLETED)
 
 
@@ -370,3 +374,36 @@ async def test_standing_and_lease_follow_a_launch_from_offer_to_end(redis: Redis
     assert await launches.standing([(LAUNCH, entry)]) == ["gone"]
     assert await launches.standing([]) == []
     assert await launches.read(entry) is None
+
+
+# happen
+
+
+async def test_the_holder_writes_activity_to_the_fleets_and_the_sessions_stream_with_one_id(redis: Redis) -> None:
+    claim = Claim(await claimed(redis), launch())
+    before = await contents(redis)
+    assert await ActivityLog(redis).write(claim, "a", [SPEAKS, SPEAKS])
+    after = await contents(redis)
+    fleets, _ = after.pop(contract.ACTIVITY)
+    assert fleets == after.pop(contract.activity_key("s1"))[0]
+    assert [fields for _, fields in fleets] == [{"json": encode(SPEAKS)}] * 2
+    assert after == before
+    assert 0 < await redis.ttl(contract.activity_key("s1")) <= contract.SESSION_KEPT_S
+
+
+@pytest.mark.parametrize("case", ["another's", "nobody's", "gone"])
+async def test_activity_without_the_lease_is_not_written(redis: Redis, launches: Launches, case: str) -> None:
+    claim = Claim(await unheld(redis, launches, case), launch())
+    before = await contents(redis)
+    assert not await ActivityLog(redis).write(claim, "a", [SPEAKS])
+    assert await contents(redis) == before
+
+
+async def test_a_flood_of_activity_pushes_out_activity_alone(redis: Redis) -> None:
+    claim = Claim(await claimed(redis), launch())
+    before = await contents(redis)
+    for _ in range(30):
+        assert await ActivityLog(redis).write(claim, "a", [SPEAKS] * 100)
+    assert await redis.xlen(contract.activity_key("s1")) < contract.SESSION_ACTIVITY_KEPT * 1.2
+    after = await contents(redis)
+    assert {key: after[key] for key in before} == before
