@@ -13,7 +13,9 @@ sweeper has seen the same server answer for one whole lease without a break.
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -21,9 +23,10 @@ from shared.contract import CLAIMS, FIELD, OVERFLOW, Failed, Failure, Launch, Re
 from shared.entries import milliseconds
 from shared.errors import BadEntry, Unavailable
 from shared.launches import STREAMS, Claim, EntryId, Launches, after, decode
+from shared.process_name import host_of
 from shared.redis_connection import Redis, translated
 from shared.script import Script
-from shared.streams import Fields
+from shared.streams import Fields, between
 
 log = structlog.get_logger()
 
@@ -98,7 +101,8 @@ class Sweep:
         if self._uninterrupted.long_enough(self._lease_s):
             for stale, _, _ in found:
                 for entry, holder, age_ms, json in stale:
-                    await self._free(EntryId(entry), holder, age_ms, {FIELD: json})
+                    message = f"its runner {holder} did not renew the lease for {age_ms / 1000:.1f} s"
+                    await self._free(EntryId(entry), holder, age_ms, {FIELD: json}, message)
         for _, waiting, server_ms in found:
             for entry, json in waiting:
                 await self._fail_if_late(EntryId(entry), {FIELD: json}, server_ms)
@@ -106,18 +110,43 @@ class Sweep:
             self._drop_at = now + DROP_CONSUMERS_EVERY_S
             await self._drop_gone_consumers()
 
-    async def _free(self, entry: EntryId, holder: str, age_ms: int, fields: Fields) -> None:
+    async def release(self, hosts: Mapping[str, str]) -> None:
+        """Free the leases of all runners on these hosts, which are gone for the reason given, whatever their age.
+
+        It is for the caller to know that no process of theirs is left.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        await self._launches.ensure_group(CLAIMS)
+        for stream in STREAMS:
+            with translated():
+                consumers: Any = await self._redis.xinfo_consumers(stream, CLAIMS)
+            for consumer in consumers:
+                why = hosts.get(host_of(consumer["name"]))
+                if consumer["pending"] and why is not None:
+                    await self._release(stream, consumer["name"], why)
+
+    async def _release(self, stream: str, holder: str, why: str) -> None:
+        with translated():
+            held: Any = await self._redis.xpending_range(stream, CLAIMS, "-", "+", MOST, holder)
+        for row in held:
+            entry = EntryId(row["message_id"])
+            fields = dict(await between(self._redis, stream, entry, entry)).get(entry, {})
+            await self._free(entry, holder, 0, fields, f"its runner {holder} is gone: {why}")
+
+    async def _free(self, entry: EntryId, holder: str, age_ms: int, fields: Fields, message: str) -> None:
         try:
             launch = decode(fields)
         except BadEntry:
             await self._launches.discard(entry, holder, fields)
             return
-        message = f"its runner {holder} did not renew the lease for {age_ms / 1000:.1f} s"
         failure = Failure(attempt=launch.attempt, reason=Reason.RUNNER_LOST, message=message)
         following = after(launch, failure, self._max_attempts)
         # At least as old as it was seen: whoever renewed it since keeps it.
         if await self._launches.settle(Claim(entry, launch), holder, following, age_ms=age_ms):
-            log.warning("stale_lease_freed", session_id=launch.session_id, attempt=launch.attempt, holder=holder)
+            told = {"session_id": launch.session_id, "attempt": launch.attempt, "holder": holder}
+            log.warning("lease_freed", **told, why=message)
 
     async def _fail_if_late(self, entry: EntryId, fields: Fields, server_ms: int) -> None:
         try:

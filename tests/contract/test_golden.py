@@ -70,7 +70,9 @@ MESSAGES: list[Wire] = [
         message="killed by SIGKILL",
         redriven_from="s0",
     ),
-    ColdStart(**EVENT, launcher="process", error="the cold runner exited with code 1"),
+    ColdStart(
+        **EVENT, launcher="kubernetes", stage="scheduled", reason="ImagePullBackOff", error="Back-off pulling the image"
+    ),
     Starting(**EVENT, runner="runner-1", start="warm"),
     Running(**EVENT),
     Leaving(**EVENT, reason=Reason.LEFT),
