@@ -68,23 +68,24 @@ class Needs:
         self._cooldown_s = cooldown_s
         self._seen: deque[tuple[float, int]] = deque()
         self._since = 0.0
-
-    def note(self, need: int, now: float) -> None:
-        """What is needed now."""
-        if not self._seen or now - self._seen[-1][0] > LONGEST_GAP_S:
-            self.forget()
-            self._since = now
-        while self._seen and self._seen[0][0] < now - self._cooldown_s:
-            self._seen.popleft()
-        self._seen.append((now, need))
+        self._replicas = 0
 
     def forget(self) -> None:
         """What is being seen is not the whole picture: begin anew."""
         self._seen.clear()
 
-    def target(self, replicas: int) -> int:
-        """How many there should be, where there are so many: up to what is needed now, down to the most of late."""
-        now, need = self._seen[-1]
+    def target(self, need: int, replicas: int, now: float) -> int:
+        """How many there should be, where there are so many and this is needed.
+
+        Up to what is needed now; down to the most of late. A number that was raised was needed by somebody.
+        """
+        if not self._seen or now - self._seen[-1][0] > LONGEST_GAP_S:
+            self._seen.clear()
+            self._since = now
+        while self._seen and self._seen[0][0] <= now - self._cooldown_s:
+            self._seen.popleft()
+        raised, self._replicas = replicas > self._replicas, replicas
+        self._seen.append((now, max(need, replicas) if raised else need))
         if need >= replicas:
             return need
         most = max(need for _, need in self._seen)
@@ -127,9 +128,8 @@ class WarmPool:
         if found.present < deployment.get("status", {}).get("readyReplicas", 0):
             # Redis has lost, or not yet heard, what these have to say; nobody knows how busy they are.
             self._needs.forget()
-        self._needs.note(need, now)
         replicas = deployment["spec"].get("replicas", 1)
-        target = self._needs.target(replicas)
+        target = self._needs.target(need, replicas, now)
         if target != replicas:
             await self._scale(deployment, target, found)
 
