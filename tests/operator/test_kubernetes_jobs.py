@@ -1,0 +1,54 @@
+"""Launches that no warm runner takes get Jobs: as many as are needed, and each launch is served once."""
+
+import asyncio
+
+from shared.contract import Ended, Launch, Running, Starting
+from shared.presence import present
+from tests.operator.kubernetes_ground import Ground, unfinished
+from tests.processes import session_event
+from tests.waiting import until
+
+
+async def test_a_launch_in_an_empty_fleet_is_served_by_a_job_of_the_deployments_own_template(ground: Ground) -> None:
+    operator = ground.operator()
+    launch = await ground.offer("return")
+    assert (await session_event(ground.redis, launch.session_id, Starting)).start == "cold"
+    await session_event(ground.redis, launch.session_id, Ended)
+    assert [event.stage for event in await ground.told(launch)][:1] == ["created"]
+    assert {event.error for event in await ground.told(launch)} == {""}
+    await ground.cluster.until(lambda: not unfinished(ground.cluster))
+    assert len(ground.created()) == 1
+    operator.terminate()
+    assert await operator.wait() == 0
+
+
+async def burst(ground: Ground, slots: int, size: int) -> list[Launch]:
+    """Launches that all come at once, beyond what the warm runner has slots for; returns when all are served."""
+    ground.warm_runner(slots)
+
+    async def warm() -> bool:
+        return sum(runner.free for runner in await present(ground.redis)) == slots
+
+    await until(warm)
+    launches = await asyncio.gather(*(ground.offer() for _ in range(size)))
+    await asyncio.gather(*(session_event(ground.redis, one.session_id, Running, within_s=60) for one in launches))
+    return list(launches)
+
+
+async def check_served_once(ground: Ground, launches: list[Launch], jobs: int) -> None:
+    """Each launch had one bot, there were exactly so many Jobs, and with the last bot the last Job is over."""
+    assert sorted(line.session_id for line in ground.entered()) == sorted(one.session_id for one in launches)
+    assert len(ground.created()) == jobs
+    assert len(unfinished(ground.cluster)) == jobs
+    await asyncio.gather(*(ground.leave(launch) for launch in launches))
+    await ground.cluster.until(lambda: not unfinished(ground.cluster))
+    assert len(ground.created()) == jobs
+    conditions = [one["type"] for job in ground.cluster.jobs() for one in job["status"]["conditions"]]
+    assert conditions.count("Complete") == jobs
+
+
+async def test_a_burst_gets_one_job_for_each_launch_that_no_warm_runner_took(ground: Ground) -> None:
+    for _ in range(2):
+        ground.operator(COLD_MAX="100", OVERFLOW_GRACE="1")
+    launches = await burst(ground, slots=2, size=10)
+    await check_served_once(ground, launches, jobs=8)
