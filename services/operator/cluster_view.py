@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from services.operator.cluster import Cluster, Json
+from services.operator.cluster import Cluster, ClusterError, Json
 from services.operator.job_manifest import cold_jobs
 from services.operator.watched import Changed, Watched
 
@@ -32,6 +32,12 @@ class ClusterView:
     def complete(self) -> bool:
         """Whether everything has been seen once; nothing is to be concluded before."""
         return self._jobs.listed.is_set() and self._pods is not None and self._pods.listed.is_set()
+
+    @property
+    def error(self) -> ClusterError | None:
+        """Why something is not seen, or may be old."""
+        watched = [self._deployments, self._jobs, *([self._pods] if self._pods else [])]
+        return next((one.error for one in watched if one.error), None)
 
     @property
     def deployment(self) -> Json | None:

@@ -109,7 +109,8 @@ class Jobs:
     def room(self) -> int:
         """How many more Jobs may be made, and are needed."""
         if not self._view.complete:
-            return 0
+            # With an error, `start` has something to say.
+            return int(self._view.error is not None)
         live = [name for name, job in self._view.jobs.items() if not finished(job)]
         coming = sum(self.outlook(name).coming for name in live)
         return min(self._settings.cold_max - len(live), self._waiting - coming) - len(self._made)
@@ -135,6 +136,8 @@ class Jobs:
             LaunchError: the API refused, or does not answer.
         """
         self._changed = changed
+        if (error := self._view.error) and not self._view.complete:
+            raise LaunchError(str(error), error.reason, passing=True)
         deployment = self._view.deployment
         if deployment is None:
             name = self._settings.runner_deployment

@@ -33,6 +33,8 @@ class Watched:
         self.objects: dict[str, Json] = {}
         self.listed = asyncio.Event()
         """Set once the copy is complete."""
+        self.error: ClusterError | None = None
+        """Why it is not, or may be old."""
         self._cluster = cluster
         self._kind = kind
         self._selector = dict(selector)
@@ -51,7 +53,7 @@ class Watched:
             except ClusterError as error:
                 self._note(error)
             else:
-                self._failures = 0
+                self._note_answer()
             if self._failures or time.monotonic() - began < 1.0:
                 await asyncio.sleep(backoff_s(self._failures))
 
@@ -61,6 +63,7 @@ class Watched:
         objects = {item["metadata"]["name"]: item for item in found["items"]}
         before, self.objects = self.objects, objects
         self.listed.set()
+        self._note_answer()
         for name, item in before.items():
             if name not in objects or objects[name]["metadata"].get("uid") != item["metadata"].get("uid"):
                 self._changed(item, True)
@@ -77,7 +80,7 @@ class Watched:
         }
         async with self._cluster.watch(self._kind, query, SILENCE_S) as events:
             async for event in events:
-                self._failures = 0
+                self._note_answer()
                 self._take(event["type"], event["object"])
 
     def _take(self, what: str, item: Json) -> None:
@@ -91,10 +94,15 @@ class Watched:
             self.objects[name] = item
         self._changed(item, what == "DELETED")
 
+    def _note_answer(self) -> None:
+        self.error = None
+        self._failures = 0
+
     def _note(self, error: ClusterError) -> None:
         if error.status == EXPIRED:
             self._version = ""
             return
+        self.error = error
         self._failures += 1
         if self._failures == 1:
             log.warning("watch_interrupted", kind=self._kind, status=error.status, error=str(error))

@@ -18,5 +18,4 @@ async def ground(children: Children, redis: Redis, tmp_path: Path) -> AsyncItera
         made = Ground(cluster, children, redis, tmp_path)
         made.prepare()
         yield made
-        # Operators first: they would complain of an API that is going.
-        await children.stop()
+        await made.stop_operators()

@@ -1,7 +1,7 @@
 """Operators as processes of this machine, in a cluster whose Pods are processes of this machine, too."""
 
+import asyncio
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,13 @@ class Ground:
         given = {"LAUNCHER": "kubernetes", "OVERFLOW_GRACE": "0.3", "WARM_MAX": "0", "LOG_FORMAT": "json", **env}
         return self.children.service("operator", KUBECONFIG=str(kubeconfig), **given)
 
+    async def stop_operators(self) -> None:
+        """Before the cluster goes: they would make Jobs in the place of those that end."""
+        operators = [child for child in self.children.started if child.name == "operator" and child.exit_code is None]
+        for operator in operators:
+            operator.terminate()
+        await asyncio.gather(*(operator.wait() for operator in operators))
+
     def warm_runner(self, slots: int) -> Child:
         """A standby runner, outside of the cluster."""
         return self.children.service("runner", RUNNER_SLOTS=str(slots), **self._bot())
@@ -111,9 +118,6 @@ class Ground:
 
     def _bot(self) -> dict[str, str]:
         return {"BOT": str(SCRIPTED), "BOT_RECORD": str(self.folder / "record"), "STOP_GRACE": "2"}
-
-
-Unfinished = Callable[[Cluster], list[str]]
 
 
 def unfinished(cluster: Cluster) -> list[str]:

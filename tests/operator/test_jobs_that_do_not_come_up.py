@@ -58,7 +58,7 @@ def a_quota_of_pods(cluster: Cluster) -> Lift:
 
 
 def a_quota_of_jobs(cluster: Cluster) -> Lift:
-    cluster.quota(**{"count/jobs.batch": 0})
+    cluster.quota("quota", **{"count/jobs.batch": 0})
     return cluster.quota
 
 
@@ -103,7 +103,7 @@ async def test_a_launch_whose_job_does_not_come_up_may_still_be_taken_by_a_warm_
 async def test_a_job_that_is_not_needed_any_more_is_deleted_before_its_pod_starts(ground: Ground) -> None:
     ground.cluster.trouble("slow", pods=9, seconds=60)
     ground.operator()
-    launches = [await ground.offer() for _ in range(2)]
+    launches = [await ground.offer(), await ground.offer("return")]
     await ground.cluster.until(lambda: len(ground.cluster.jobs()) == 2)
     assert await Launches(ground.redis).depth() == 2
     ground.warm_runner(1)
@@ -112,18 +112,19 @@ async def test_a_job_that_is_not_needed_any_more_is_deleted_before_its_pod_start
     [left] = unfinished(ground.cluster)
     assert left in ground.created()
     await ground.leave(launches[0])
-    await session_event(ground.redis, launches[1].session_id, Running)
+    await session_event(ground.redis, launches[1].session_id, Ended)
     await ground.cluster.until(lambda: not ground.cluster.jobs())
     assert len(ground.created()) == 2
 
 
+@pytest.mark.slow
 async def test_replacements_are_bounded_and_the_last_job_is_left_to_come_up(ground: Ground) -> None:
     order = ground.cluster.trouble("image", pods=99)
     operator = ground.operator()
     launch = await ground.offer("return")
     await operator.said("cold_start_given_up", within_s=30)
     assert len(ground.created()) == 5
-    assert len(unfinished(ground.cluster)) == 1
+    await ground.cluster.until(lambda: len(unfinished(ground.cluster)) == 1)
     assert 1 <= len([event for event in await ground.told(launch) if event.error]) <= 10
     order.release()
     await session_event(ground.redis, launch.session_id, Ended)
@@ -174,6 +175,7 @@ async def test_what_may_pass_is_tried_again_and_makes_one_job(
     assert len(made) == 1
 
 
+@pytest.mark.slow
 async def test_too_many_requests_are_not_repeated_before_the_server_says(ground: Ground) -> None:
     ground.cluster.fail_next(1, 429, verb="create", kind="jobs", retry_after_s=3)
     ground.operator()
@@ -195,8 +197,7 @@ async def test_a_job_that_somebody_deletes_is_made_again(ground: Ground) -> None
     order = ground.cluster.trouble("slow", seconds=600)
     ground.operator()
     launch = await ground.offer("return")
-    [job] = await ground.cluster.until(lambda: ground.cluster.jobs())
-    assert order.pods in {0, 1}
+    [job] = await ground.cluster.until(ground.cluster.jobs)
     await ground.cluster.until(lambda: order.pods == 0)
     ground.cluster.delete(JOBS, job["metadata"]["name"], DeleteOptions(policy="Background"))
     await session_event(ground.redis, launch.session_id, Ended)

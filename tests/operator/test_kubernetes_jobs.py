@@ -1,6 +1,9 @@
 """Launches that no warm runner takes get Jobs: as many as are needed, and each launch is served once."""
 
 import asyncio
+import random
+import time
+from collections.abc import Callable
 
 from shared.contract import Ended, Launch, Running, Starting
 from shared.presence import present
@@ -31,7 +34,7 @@ async def burst(ground: Ground, slots: int, size: int) -> list[Launch]:
 
     await until(warm)
     launches = await asyncio.gather(*(ground.offer() for _ in range(size)))
-    await asyncio.gather(*(session_event(ground.redis, one.session_id, Running, within_s=60) for one in launches))
+    await asyncio.gather(*(session_event(ground.redis, one.session_id, Running, within_s=100) for one in launches))
     return list(launches)
 
 
@@ -52,3 +55,37 @@ async def test_a_burst_gets_one_job_for_each_launch_that_no_warm_runner_took(gro
         ground.operator(COLD_MAX="100", OVERFLOW_GRACE="1")
     launches = await burst(ground, slots=2, size=10)
     await check_served_once(ground, launches, jobs=8)
+
+
+@pytest.mark.slow
+async def test_a_hundred_launches_on_ten_warm_slots_with_three_operators_make_ninety_jobs(
+    ground: Ground, tell: Callable[..., None]
+) -> None:
+    for _ in range(3):
+        ground.operator(COLD_MAX="100", OVERFLOW_GRACE="2")
+    began = time.monotonic()
+    launches = await burst(ground, slots=10, size=100)
+    took_s = time.monotonic() - began
+    await check_served_once(ground, launches, jobs=90)
+    tell(f"100 launches, 90 Jobs, {took_s:.0f} s until the last was served", under="A burst over three operators:")
+
+
+@pytest.mark.slow
+async def test_operators_that_are_killed_and_restarted_at_random_make_neither_more_nor_fewer_jobs(
+    ground: Ground, tell: Callable[..., None]
+) -> None:
+    """The launches of an operator that was killed are taken over after some 15 s; each is served once all the same."""
+    chance, kills = random.Random(1), 0  # noqa: S311
+    settings = {"COLD_MAX": "100", "OVERFLOW_GRACE": "2"}
+    operators = [ground.operator(**settings) for _ in range(3)]
+    bursting = asyncio.create_task(burst(ground, slots=10, size=100))
+    while len(ground.created()) < 10:
+        await asyncio.sleep(0.05)
+    while not bursting.done():
+        victim = chance.randrange(3)
+        operators[victim].kill()
+        kills += 1
+        operators[victim] = ground.operator(**settings)
+        await asyncio.wait({bursting}, timeout=chance.uniform(0.5, 4))
+    await check_served_once(ground, await bursting, jobs=90)
+    tell(f"100 launches, 90 Jobs, {kills} kills", under="A burst over three operators that are killed at random:")

@@ -239,6 +239,17 @@ async def test_two_operators_start_one_cold_runner_for_each_launch(redis: Redis)
         assert sorted(both[0].processes.started + both[1].processes.started) == sorted(sessions)
 
 
+async def test_a_launch_that_is_received_while_the_share_is_renewed_is_not_taken_for_lost(redis: Redis) -> None:
+    """One that came in the first moments of an operator was forgotten, and found again after 15 s."""
+    await Launches(redis).ensure_group(OVERFLOW)
+    async with aclosing(Share(redis, "one")) as own:
+        held: dict[EntryId, str] = {}
+        renewing = asyncio.create_task(own.renew(held))
+        await asyncio.sleep(0)
+        held[EntryId("1-1")] = "received meanwhile"
+        assert await renewing == set()
+
+
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overflow, "RENEW_EVERY_S", 0.1)

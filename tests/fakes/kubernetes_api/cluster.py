@@ -71,7 +71,7 @@ class Cluster:
         return f"http://127.0.0.1:{self.server.port}"
 
     def kubeconfig(self, path: Path, service_account: str = "") -> Path:
-        """Write a kubeconfig with a fresh token: of a service account, as far as RBAC lets it, or of an administrator."""
+        """Write a kubeconfig with a fresh token: of a service account, which RBAC limits, or of an administrator."""
         token = secrets.token_hex(16)
         self._users.tokens[token] = self._user(service_account) if service_account else ADMIN
         config = {
@@ -136,7 +136,7 @@ class Cluster:
 
     def delete(
         self, resource: Resource, name: str, options: DeleteOptions = DeleteOptions(policy="Background")
-    ) -> None:  # noqa: B008
+    ) -> None:
         """A person deletes something."""
         self._operations.delete(resource, self.store.get(resource, self.namespace, name), options)
 

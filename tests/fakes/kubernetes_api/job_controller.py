@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.fakes.kubernetes_api.events import tell
 from tests.fakes.kubernetes_api.operations import DeleteOptions, Operations
+from tests.fakes.kubernetes_api.pod_status import is_ready
 from tests.fakes.kubernetes_api.quota import FINISHED
 from tests.fakes.kubernetes_api.resources import JOBS, PODS
 from tests.fakes.kubernetes_api.statuses import ApiError, Object
@@ -85,7 +86,7 @@ class JobController:
             for name, more in (("succeeded", len(succeeded)), ("failed", len(failed))):
                 _set(status, name, status.get(name, 0) + more)
             _set(status, "active", sum("deletionTimestamp" not in pod["metadata"] for pod in living))
-            status["ready"] = sum(_is_ready(pod) for pod in living)
+            status["ready"] = sum(is_ready(pod) for pod in living)
             status["terminating"] = sum("deletionTimestamp" in pod["metadata"] for pod in living)
 
         job = self._operations.change(JOBS, job, edit)
@@ -215,10 +216,6 @@ def _has_failed(job: Object, pod: Object) -> bool:
         return True
     going = "deletionTimestamp" in pod["metadata"] and pod["status"]["phase"] != "Succeeded"
     return going and job["spec"]["podReplacementPolicy"] == "TerminatingOrFailed"
-
-
-def _is_ready(pod: Object) -> bool:
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
 
 
 def _condition(job: Object, *types: str) -> Any:

@@ -1,9 +1,7 @@
 """One Pod on its node, from scheduling to its end: a real process, and a status that tells the truth about it."""
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -162,7 +160,7 @@ class PodRun:
         while True:
             try:
                 if order and not order.released.is_set():
-                    raise ConfigError(order.message or MESSAGES["config"])  # noqa: TRY301
+                    raise ConfigError(order.message or MESSAGES["config"])
                 return environment(self._node.store, self._pod)
             except ConfigError as error:
                 self._write(partial(pod_status.wait, reason="CreateContainerConfigError", message=str(error)))

@@ -104,6 +104,17 @@ def finish(pod: Object) -> None:
         set_condition(pod, type_, holds=False, reason="PodCompleted" if phase == "Succeeded" else "PodFailed")
 
 
+def is_ready(pod: Object) -> bool:
+    """Whether it would get traffic."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
+def ready_since(pod: Object) -> str:
+    """When that turned; empty where it never did."""
+    turned = (c["lastTransitionTime"] for c in pod["status"].get("conditions", []) if c["type"] == "Ready")
+    return str(next(turned, ""))
+
+
 def fail(pod: Object, reason: str, message: str) -> None:
     """It was ended from outside."""
     pod["status"] |= {"phase": "Failed", "reason": reason, "message": message}
