@@ -48,6 +48,11 @@ class ColdJob:
         return self.jobs.outlook(self.name)
 
 
+def job_of(pod: str) -> str:
+    """The name of the Job whose Pod has this name."""
+    return pod.rpartition("-")[0]
+
+
 def surplus(jobs: Iterable[Json], *, pending: set[str], waiting: int, cold_max: int) -> list[str]:
     """The names of unfinished Jobs to delete, newest first: more have not begun than launches wait, or than may be.
 
@@ -98,7 +103,8 @@ class Jobs:
             Unavailable: Redis does not answer.
         """
         self._waiting = await self._launches.depth()
-        self._present = {presence.host: presence for presence in await present(self._redis)}
+        cold = [presence for presence in await present(self._redis) if presence.start == "cold"]
+        self._present = {job_of(presence.host): presence for presence in cold}
         self._met |= self._present.keys()
         now = time.monotonic()
         jobs = self._view.jobs
@@ -153,9 +159,9 @@ class Jobs:
         try:
             await self._cluster.create("jobs", manifest)
         except ClusterError as error:
-            # A second operator was faster, which is as good.
-            if error.status != 409:
-                del self._made[name]
+            # A second operator was faster; or the answer came too late, and the watch sooner: both are as good.
+            if error.status != 409 and name not in self._view.jobs:
+                self._made.pop(name, None)
                 raise LaunchError(
                     str(error), error.reason, passing=not error.refused, retry_after_s=error.retry_after_s or 0.0
                 ) from error
@@ -165,24 +171,24 @@ class Jobs:
         """What is to be expected of a Job."""
         job, pod = self._view.jobs.get(name), self._view.pod_of(name)
         if job is None:
-            return Outlook(coming=name in self._made)
+            return Outlook(coming=name in self._made and not self._elsewhere(name))
         if finished(job):
             return Outlook(False, stage(pod), job_failure(job, pod))
+        if self._elsewhere(name):
+            return Outlook(False, "started")
         if pod is None:
             refusal = self._view.refusal_of(job)
             return Outlook(trouble=event_trouble(refusal) if refusal else None)
         if failure := pod_failure(pod):
             return Outlook(False, stage(pod), failure)
         trouble = pod_trouble(pod)
-        coming = trouble.patience if trouble else not self._elsewhere(name, pod)
-        return Outlook(coming, stage(pod), trouble)
+        return Outlook(trouble is None or trouble.patience, stage(pod), trouble)
 
-    def _elsewhere(self, name: str, pod: Json) -> bool:
+    def _elsewhere(self, name: str) -> bool:
         """Whether the Job's runner has a session, had one, or was never heard of."""
-        host = pod["metadata"]["name"]
-        if presence := self._present.get(host):
+        if presence := self._present.get(name):
             return presence.busy > 0 or presence.state in {"draining", "gone"}
-        return host in self._met or time.monotonic() - self._began.get(name, time.monotonic()) > CLAIM_WITHIN_S
+        return name in self._met or time.monotonic() - self._began.get(name, time.monotonic()) > CLAIM_WITHIN_S
 
     async def _next_number(self, session_id: str, attempt: int) -> int:
         for number in count(1):
@@ -198,9 +204,9 @@ class Jobs:
         if not self._view.complete:
             return
         jobs = self._view.jobs
-        hosts = {pod["metadata"]["name"] for name in jobs if (pod := self._view.pod_of(name))}
-        self._met &= hosts
-        pending = {name for name in jobs if stage(self._view.pod_of(name)) != "started"}
+        self._met &= {*jobs, *self._made, *self._present}
+        # A runner says that it is there before it takes a launch, and sooner than the watch, which may be late.
+        pending = {name for name in jobs if name not in self._met and stage(self._view.pod_of(name)) != "started"}
         found = surplus(jobs.values(), pending=pending, waiting=self._waiting, cold_max=self._settings.cold_max)
         # Twice in a row: a launch on its way from one attempt to the next is not counted for a moment.
         chosen, self._too_many = [name for name in found if name in self._too_many], set(found)

@@ -4,7 +4,7 @@ import copy
 import json
 from typing import Any
 
-import kubernetes_validate  # type: ignore[import-untyped]
+import kubernetes_validate
 import pytest
 
 from services.operator.job_manifest import NoTemplate, cold_jobs, job_manifest, job_name, label_value

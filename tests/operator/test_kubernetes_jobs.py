@@ -3,13 +3,20 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 
-from shared.contract import Ended, Launch, Running, Starting
+import pytest
+
+from shared.contract import Ended, Launch, Leave, Starting
 from shared.presence import present
+from tests.launching import send
 from tests.operator.kubernetes_ground import Ground, unfinished
 from tests.processes import session_event
 from tests.waiting import until
+
+START_EVERY_S = 0.7
+"""How soon after each other Pods of a burst start: this machine is all of the cluster's nodes."""
 
 
 async def test_a_launch_in_an_empty_fleet_is_served_by_a_job_of_the_deployments_own_template(ground: Ground) -> None:
@@ -33,17 +40,23 @@ async def burst(ground: Ground, slots: int, size: int) -> list[Launch]:
         return sum(runner.free for runner in await present(ground.redis)) == slots
 
     await until(warm)
+    for number in range(size - slots):
+        ground.cluster.trouble("slow", seconds=number * START_EVERY_S)
     launches = await asyncio.gather(*(ground.offer() for _ in range(size)))
-    await asyncio.gather(*(session_event(ground.redis, one.session_id, Running, within_s=100) for one in launches))
+    await until(lambda: len(ground.entered()) >= size, within_s=200)
     return list(launches)
 
 
 async def check_served_once(ground: Ground, launches: list[Launch], jobs: int) -> None:
     """Each launch had one bot, there were exactly so many Jobs, and with the last bot the last Job is over."""
     assert sorted(line.session_id for line in ground.entered()) == sorted(one.session_id for one in launches)
+    assert [name for name in ground.created() if not name.endswith("-1")] == [], "a second Job for one launch"
+    again = [name for name, times in Counter(ground.created()).items() if times > 1]
+    assert again == [], "deleted, and made again"
     assert len(ground.created()) == jobs
     assert len(unfinished(ground.cluster)) == jobs
-    await asyncio.gather(*(ground.leave(launch) for launch in launches))
+    for launch in launches:
+        await send(ground.redis, launch, Leave(command_id="leave"))
     await ground.cluster.until(lambda: not unfinished(ground.cluster))
     assert len(ground.created()) == jobs
     conditions = [one["type"] for job in ground.cluster.jobs() for one in job["status"]["conditions"]]
@@ -58,6 +71,7 @@ async def test_a_burst_gets_one_job_for_each_launch_that_no_warm_runner_took(gro
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_hundred_launches_on_ten_warm_slots_with_three_operators_make_ninety_jobs(
     ground: Ground, tell: Callable[..., None]
 ) -> None:
@@ -71,6 +85,7 @@ async def test_a_hundred_launches_on_ten_warm_slots_with_three_operators_make_ni
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_operators_that_are_killed_and_restarted_at_random_make_neither_more_nor_fewer_jobs(
     ground: Ground, tell: Callable[..., None]
 ) -> None:

@@ -13,6 +13,7 @@ from shared.redis_connection import Redis
 from tests.fakes.kubernetes_api.access import rules_from
 from tests.operator.kubernetes_ground import ACCOUNT, RBAC, RULES, Ground, unfinished
 from tests.processes import session_event
+from tests.waiting import until
 
 SIZED = {"WARM_MIN": "1", "WARM_MAX": "6", "WARM_BUFFER": "1,50%", "WARM_COOLDOWN": "2", "COLD_MAX": "0"}
 
@@ -140,7 +141,7 @@ async def test_an_operator_says_that_the_api_is_away_and_goes_on_afterwards(grou
     operator = ground.operator()
     await operator.said("operator_started")
     if not early:
-        await ground.cluster.until(lambda: {"jobs", "pods"} <= {one.kind for one in ground.cluster.requests})
+        await until(lambda: ("watch", "pods") in {(one.verb, one.kind) for one in ground.cluster.requests})
         await ground.cluster.stop_server()
     launch = await ground.offer("return")
     event = await session_event(ground.redis, launch.session_id, ColdStart)
