@@ -9,7 +9,6 @@ from shared.launches import Launches
 from shared.process_name import host_of, process_name
 from shared.redis_connection import Redis
 from shared.sweep import Sweep
-from tests.fakes.kubernetes_api.operations import DeleteOptions
 from tests.fakes.kubernetes_api.resources import PODS
 from tests.operator.kubernetes_ground import Ground
 from tests.processes import session_event
@@ -59,7 +58,7 @@ async def test_a_session_whose_node_is_lost_keeps_its_lease_for_its_bot_may_be_i
 
 async def test_a_cold_pod_that_is_deleted_finishes_its_call(ground: Ground) -> None:
     launch, pod = await running(ground)
-    ground.cluster.delete(PODS, pod, DeleteOptions(policy="Background"))
+    ground.cluster.delete(PODS, pod)
     await ground.cluster.until(lambda: "deletionTimestamp" in ground.cluster.pod(pod)["metadata"])
     await ground.leave(launch)
     await ground.cluster.until(lambda: not ground.cluster.pods())

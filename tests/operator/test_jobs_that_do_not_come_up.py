@@ -10,7 +10,6 @@ from shared.contract import ColdStart, Ended, Running, Starting, session_key
 from shared.events import decode
 from shared.launches import Launches
 from tests.fakes.kubernetes_api.cluster import Cluster
-from tests.fakes.kubernetes_api.operations import DeleteOptions
 from tests.fakes.kubernetes_api.resources import DEPLOYMENTS, JOBS
 from tests.operator.kubernetes_ground import RULES, Ground, deployment, unfinished
 from tests.processes import session_event
@@ -199,5 +198,5 @@ async def test_a_job_that_somebody_deletes_is_made_again(ground: Ground) -> None
     launch = await ground.offer("return")
     [job] = await ground.cluster.until(ground.cluster.jobs)
     await ground.cluster.until(lambda: order.pods == 0)
-    ground.cluster.delete(JOBS, job["metadata"]["name"], DeleteOptions(policy="Background"))
+    ground.cluster.delete(JOBS, job["metadata"]["name"])
     await session_event(ground.redis, launch.session_id, Ended)

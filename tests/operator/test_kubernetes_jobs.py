@@ -15,7 +15,7 @@ from tests.operator.kubernetes_ground import Ground, unfinished
 from tests.processes import session_event
 from tests.waiting import until
 
-START_EVERY_S = 0.7
+START_EVERY_S = 0.5
 """How soon after each other Pods of a burst start: this machine is all of the cluster's nodes."""
 
 
@@ -42,7 +42,7 @@ async def burst(ground: Ground, slots: int, size: int) -> list[Launch]:
     await until(warm)
     for number in range(size - slots):
         ground.cluster.trouble("slow", seconds=number * START_EVERY_S)
-    launches = await asyncio.gather(*(ground.offer() for _ in range(size)))
+    launches = await asyncio.gather(*(ground.offer(deadline_s=600.0) for _ in range(size)))
     await until(lambda: len(ground.entered()) >= size, within_s=200)
     return list(launches)
 

@@ -67,6 +67,7 @@ def scalings(ground: Ground) -> list[tuple[int, int]]:
 
 
 async def test_the_deployment_follows_what_is_busy_up_at_once_and_down_after_the_cooldown(ground: Ground) -> None:
+    ground.cluster.trouble("unschedulable", pods=99)  # what runners say is played here
     async with presences(ground.redis) as told:
         for _ in range(2):
             ground.operator(**SIZED, RUNNER_SLOTS="2")
@@ -84,6 +85,7 @@ async def test_several_operators_never_exceed_the_largest_size_and_reach_none_wh
     ground: Ground,
 ) -> None:
     to_none = {**SIZED, "WARM_MIN": "0", "WARM_BUFFER": "0", "WARM_MAX": "3", "RUNNER_SLOTS": "1"}
+    ground.cluster.trouble("unschedulable", pods=99)
     operators = [ground.operator(**to_none) for _ in range(3)]
     for _ in range(9):
         await ground.offer(deadline_s=3)

@@ -12,7 +12,6 @@ from services.operator.cluster import Cluster, ClusterError, Json, connect
 from services.operator.watched import Watched
 from tests.fakes.kubernetes_api.cluster import Cluster as FakeCluster
 from tests.fakes.kubernetes_api.cluster import running_cluster
-from tests.fakes.kubernetes_api.operations import DeleteOptions
 from tests.fakes.kubernetes_api.resources import JOBS
 from tests.processes import Children
 from tests.waiting import until
@@ -72,7 +71,7 @@ async def copied(cluster: Cluster) -> AsyncIterator[Copy]:
 
 
 def delete(fake: FakeCluster, name: str) -> None:
-    fake.delete(JOBS, name, DeleteOptions(policy="Background"))
+    fake.delete(JOBS, name)
 
 
 async def test_what_is_there_what_comes_what_changes_and_what_goes_is_told(fake: FakeCluster, cluster: Cluster) -> None:

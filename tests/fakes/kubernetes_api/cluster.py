@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.fakes.kubernetes_api.access import Rule, rules_from
 from tests.fakes.kubernetes_api.control_loop import run_controllers
+from tests.fakes.kubernetes_api.deployment_controller import DeploymentController
 from tests.fakes.kubernetes_api.faults import Cut, Fault
 from tests.fakes.kubernetes_api.garbage import GarbageCollector
 from tests.fakes.kubernetes_api.http_server import HttpServer, Request, Users
@@ -24,6 +25,7 @@ from tests.fakes.kubernetes_api.job_controller import JobController
 from tests.fakes.kubernetes_api.kubelet import Kubelet
 from tests.fakes.kubernetes_api.operations import DeleteOptions, Operations
 from tests.fakes.kubernetes_api.orders import Order, Trouble
+from tests.fakes.kubernetes_api.patching import strategically_merged
 from tests.fakes.kubernetes_api.pod_run import Node
 from tests.fakes.kubernetes_api.resources import (
     BY_KIND,
@@ -31,10 +33,11 @@ from tests.fakes.kubernetes_api.resources import (
     EVENTS,
     JOBS,
     PODS,
+    QUOTAS,
     RBAC_GROUP,
     Resource,
 )
-from tests.fakes.kubernetes_api.schemas import decode
+from tests.fakes.kubernetes_api.schemas import decode, schema_of
 from tests.fakes.kubernetes_api.statuses import Object
 from tests.fakes.kubernetes_api.store import Store
 from tests.processes import Children
@@ -59,6 +62,7 @@ class Cluster:
         self._controllers = (
             GarbageCollector(self.store, self._operations),
             JobController(self.store, self._operations, back_off_s),
+            DeploymentController(self.store, self._operations, back_off_s),
             self._kubelet,
         )
         self._controlling: asyncio.Task[None] | None = None
@@ -92,14 +96,15 @@ class Cluster:
     # What is in it.
 
     def apply(self, *manifests: Object) -> None:
-        """Create the objects, or replace what they have in common with those that are there; as an administrator."""
+        """What `kubectl apply` does: create the objects, or merge them into those that are there."""
         for manifest in manifests:
             resource = BY_KIND[manifest["apiVersion"], manifest["kind"]]
             item, _ = decode(resource, manifest, strict=True)
             namespace = item["metadata"].get("namespace", self.namespace) if resource.namespaced else ""
             before = self.store.find(resource, namespace, item["metadata"]["name"])
             if before:
-                self._operations.update(resource, before, item)
+                schema = schema_of(resource.kind, resource.api_version)
+                self._operations.update(resource, before, dict(strategically_merged(before, item, schema)))
             else:
                 self._operations.create(resource, namespace, item)
 
@@ -134,11 +139,10 @@ class Cluster:
         before = self.deployment(name)
         self._operations.update(DEPLOYMENTS, before, {**before, "spec": {**before["spec"], "replicas": replicas}})
 
-    def delete(
-        self, resource: Resource, name: str, options: DeleteOptions = DeleteOptions(policy="Background")
-    ) -> None:
-        """A person deletes something."""
-        self._operations.delete(resource, self.store.get(resource, self.namespace, name), options)
+    def delete(self, resource: Resource, name: str, grace_s: int | None = None) -> None:
+        """A person deletes something with `kubectl delete`; 0 seconds of grace are `--force`."""
+        item = self.store.get(resource, self.namespace, name)
+        self._operations.delete(resource, item, DeleteOptions(policy="Background", grace_s=grace_s))
 
     def output(self, pod_name: str) -> str:
         """What the container of a Pod wrote: `kubectl logs`."""
@@ -181,6 +185,8 @@ class Cluster:
 
     def quota(self, name: str = "quota", **hard: int) -> None:
         """Set a ResourceQuota: `quota(pods=2)`, `quota(**{"count/jobs.batch": 1})`; without numbers it is lifted."""
+        if self.store.find(QUOTAS, self.namespace, name):
+            self.delete(QUOTAS, name)
         spec = {"hard": {what: str(number) for what, number in hard.items()}}
         self.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": spec})
 
@@ -215,6 +221,10 @@ class Cluster:
     def cut_watches(self, *, in_a_line: bool = False) -> None:
         """All running watches lose their connection, between two events or in the middle of one."""
         self.server.command("cut_in_a_line" if in_a_line else "cut")
+
+    def end_watches(self) -> None:
+        """All running watches end in good order, as they do after their time."""
+        self.server.command("end")
 
     def bookmark(self) -> None:
         """All running watches that allow bookmarks get one; a real server sends them about every minute."""
