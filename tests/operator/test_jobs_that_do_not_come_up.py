@@ -129,6 +129,7 @@ async def test_replacements_are_bounded_and_the_last_job_is_left_to_come_up(grou
     await session_event(ground.redis, launch.session_id, Ended)
 
 
+@pytest.mark.slow
 async def test_a_refusal_is_reported_once_with_the_servers_words(ground: Ground) -> None:
     """Nobody may create Jobs; after some tries the operator is allowed to."""
     [jobs, *others] = RULES
@@ -157,9 +158,13 @@ async def test_a_refusal_is_reported_once_with_the_servers_words(ground: Ground)
     "fault",
     [
         pytest.param(
-            lambda cluster: cluster.fail_next(2, 503, verb="create", kind="jobs"), id="an error of the server"
+            lambda cluster: cluster.fail_next(2, 503, verb="create", kind="jobs"),
+            marks=pytest.mark.slow,
+            id="an error of the server",
         ),
-        pytest.param(lambda cluster: cluster.cut_next(1, verb="create", kind="jobs"), id="a lost request"),
+        pytest.param(
+            lambda cluster: cluster.cut_next(1, verb="create", kind="jobs"), marks=pytest.mark.slow, id="a lost request"
+        ),
         pytest.param(lambda cluster: cluster.cut_next(1, verb="create", kind="jobs", when="after"), id="a lost answer"),
     ],
 )
@@ -192,6 +197,7 @@ async def test_a_launch_of_a_fleet_without_its_deployment_waits_for_it(ground: G
     await session_event(ground.redis, launch.session_id, Ended)
 
 
+@pytest.mark.slow
 async def test_a_job_that_somebody_deletes_is_made_again(ground: Ground) -> None:
     order = ground.cluster.trouble("slow", seconds=600)
     ground.operator()
