@@ -121,6 +121,8 @@ def room_key(room_url: str) -> str:
 
 Transport: TypeAlias = Literal["daily", "webrtc", "none"]
 Start: TypeAlias = Literal["warm", "cold"]
+ColdStage: TypeAlias = Literal["created", "scheduled", "started"]
+"""How far a cold runner has come: asked for, given a place, its process begun."""
 
 
 class Status(StrEnum):
@@ -265,9 +267,14 @@ class Queued(Event, frozen=True, kw_only=True, tag="queued"):
 
 
 class ColdStart(Event, frozen=True, kw_only=True, tag="cold_start"):
-    """Operator: no runner took the launch, so one is started. `error` says why that did not work."""
+    """Operator: no runner took the launch, so one is started, and how far it has come.
+
+    `error` says why it does not come up, and `reason` the same in a word, as Kubernetes calls it.
+    """
 
     launcher: str
+    stage: ColdStage = "created"
+    reason: str = ""
     error: str = ""
 
 

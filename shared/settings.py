@@ -55,13 +55,18 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
         return named if named and not self.bot else (agents.DEFAULT, *named)
 
 
-class LaunchSettings(FleetSettings, frozen=True, kw_only=True):
+class SessionSettings(FleetSettings, frozen=True, kw_only=True):
+    """What those who give sessions their time read."""
+
+    max_duration_s: Duration = 4 * 3600.0
+    """The longest a session may last; a request may ask for less."""
+
+
+class LaunchSettings(SessionSettings, frozen=True, kw_only=True):
     """What those who make launches read, and those who hold bots to them."""
 
     launch_deadline_s: Duration = 120.0
     """How long a session may wait for a runner, where the request does not say."""
-    max_duration_s: Duration = 4 * 3600.0
-    """The longest a session may last; a request may ask for less."""
     join_timeout_s: Duration = 30.0
     """How long a bot may take to be in its room, and a WebRTC client to make its offer."""
     daily_api_key: str | None = None

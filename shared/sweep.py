@@ -13,6 +13,7 @@ sweeper has seen the same server answer for one whole lease without a break.
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,11 @@ from shared import agents
 from shared.contract import CLAIMS, FIELD, OVERFLOW, Failed, Failure, Launch, Reason, launch_streams
 from shared.entries import milliseconds
 from shared.errors import BadEntry, Unavailable
-from shared.launches import Claim, EntryId, Launches, after, decode
+from shared.launches import Claim, EntryId, Launches, Lease, after, decode
+from shared.process_name import host_of
 from shared.redis_connection import Redis, translated
 from shared.script import Script
-from shared.streams import Fields, ensure_group
+from shared.streams import Fields, between, ensure_group
 
 log = structlog.get_logger()
 
@@ -101,7 +103,8 @@ class Sweep:
         if self._uninterrupted.long_enough(self._lease_s):
             for agent, (stale, _, _) in found:
                 for entry, holder, age_ms, json in stale:
-                    await self._free(agent, EntryId(entry), holder, age_ms, {FIELD: json})
+                    message = f"its runner {holder} did not renew the lease for {age_ms / 1000:.1f} s"
+                    await self._free(agent, Lease(EntryId(entry), holder, age_ms), {FIELD: json}, message)
         for _, (_, waiting, server_ms) in found:
             for entry, json in waiting:
                 await self._fail_if_late(EntryId(entry), {FIELD: json}, server_ms)
@@ -110,22 +113,49 @@ class Sweep:
             for stream in launch_streams(known):
                 await self._drop_gone_consumers(stream)
 
+    async def release(self, hosts: Mapping[str, str]) -> None:
+        """Free the leases of all runners on these hosts, which are gone for the reason given, whatever their age.
+
+        It is for the caller to know that no process of theirs is left.
+
+        Raises:
+            Unavailable: Redis does not answer.
+        """
+        for agent in await agents.known(self._redis):
+            for stream in launch_streams([agent]):
+                await ensure_group(self._redis, stream, CLAIMS)
+                with translated():
+                    consumers: Any = await self._redis.xinfo_consumers(stream, CLAIMS)
+                for consumer in consumers:
+                    why = hosts.get(host_of(consumer["name"]))
+                    if consumer["pending"] and why is not None:
+                        await self._release(agent, stream, consumer["name"], why)
+
+    async def _release(self, agent: str, stream: str, holder: str, why: str) -> None:
+        with translated():
+            held: Any = await self._redis.xpending_range(stream, CLAIMS, "-", "+", MOST, holder)
+        for row in held:
+            entry = EntryId(row["message_id"])
+            fields = dict(await between(self._redis, stream, entry, entry)).get(entry, {})
+            await self._free(agent, Lease(entry, holder, 0), fields, f"its runner {holder} is gone: {why}")
+
     async def _look(self, stream: str) -> Any:
         await ensure_group(self._redis, stream, CLAIMS)
         return await self._overdue([stream], [CLAIMS, int(self._lease_s * 1000), MOST])
 
-    async def _free(self, agent: str, entry: EntryId, holder: str, age_ms: int, fields: Fields) -> None:
+    async def _free(self, agent: str, lease: Lease, fields: Fields, message: str) -> None:
+        """Put the next attempt in the place of a lease that is still this holder's, and at least as old."""
         try:
             launch = decode(fields)
         except BadEntry:
-            await self._launches.discard(entry, holder, fields, agent=agent)
+            await self._launches.discard(lease.entry, lease.holder, fields, agent=agent)
             return
-        message = f"its runner {holder} did not renew the lease for {age_ms / 1000:.1f} s"
         failure = Failure(attempt=launch.attempt, reason=Reason.RUNNER_LOST, message=message)
         following = after(launch, failure, self._max_attempts)
         # At least as old as it was seen: whoever renewed it since keeps it.
-        if await self._launches.settle(Claim(entry, launch), holder, following, age_ms=age_ms):
-            log.warning("stale_lease_freed", session_id=launch.session_id, attempt=launch.attempt, holder=holder)
+        if await self._launches.settle(Claim(lease.entry, launch), lease.holder, following, age_ms=lease.age_ms):
+            told = {"session_id": launch.session_id, "attempt": launch.attempt, "holder": lease.holder}
+            log.warning("lease_freed", **told, why=message)
 
     async def _fail_if_late(self, entry: EntryId, fields: Fields, server_ms: int) -> None:
         try:

@@ -1,14 +1,13 @@
 """`python -m services.operator`: cold runners for launches that no warm runner took, and a sweep of what is broken."""
 
 import asyncio
-import os
-import secrets
-import socket
 import sys
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 
 import structlog
 
+from services.operator.kubernetes_side import kubernetes_side
+from services.operator.launcher import Launcher
 from services.operator.overflow import Overflow
 from services.operator.processes import Processes
 from services.operator.settings import OperatorSettings
@@ -19,6 +18,7 @@ from shared import logs, redis_connection
 from shared.errors import SettingsError
 from shared.health import health_server
 from shared.lifecycle import shutdown_signals
+from shared.process_name import process_name
 from shared.redis_connection import Redis
 from shared.settings import load
 from shared.sweep import Sweep
@@ -29,22 +29,27 @@ SWEEP_EVERY_S = 1.0
 
 
 async def main(settings: OperatorSettings) -> None:
-    """Run until told to stop; cold runners that are in a call finish it first."""
-    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    processes = Processes()
-    async with redis_connection.connect(settings.redis_url, retries=0) as redis, shutdown_signals() as shutdown:
-        share = Share(redis, name, settings.agents)
+    """Run until told to stop; cold runners of this process that are in a call finish it first."""
+    name = process_name()
+    processes = Processes(settings.cold_max)
+    launcher: Launcher | None = processes if settings.launcher == "process" else None
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(redis_connection.connect(settings.redis_url, retries=0))
+        shutdown = await stack.enter_async_context(shutdown_signals())
         sweep = Sweep(redis, lease_s=settings.lease_s, max_attempts=settings.max_attempts)
-        overflow = Overflow(redis, share, processes if settings.launcher == "process" else None, settings)
-        async with aclosing(share), health_server(settings.health_port, overflow.ready):
-            log.info("operator_started", operator=name, launcher=settings.launcher, cold_max=settings.cold_max)
-            async with asyncio.TaskGroup() as group:
-                sweeping = group.create_task(sweep.run(SWEEP_EVERY_S))
-                if settings.webhook_url:
-                    group.create_task(send_webhooks(redis, name, settings, shutdown.asked))
-                await overflow.run(shutdown.asked)
-                sweeping.cancel()
-            await processes.stop(shutdown)
+        if settings.launcher == "kubernetes":
+            launcher = await stack.enter_async_context(kubernetes_side(redis, sweep, settings))
+        share = await stack.enter_async_context(aclosing(Share(redis, name, settings.agents)))
+        overflow = Overflow(redis, share, launcher, settings)
+        await stack.enter_async_context(health_server(settings.health_port, overflow.ready))
+        log.info("operator_started", operator=name, launcher=settings.launcher, cold_max=settings.cold_max)
+        async with asyncio.TaskGroup() as group:
+            sweeping = group.create_task(sweep.run(SWEEP_EVERY_S))
+            if settings.webhook_url:
+                group.create_task(send_webhooks(redis, name, settings, shutdown.asked))
+            await overflow.run(shutdown.asked)
+            sweeping.cancel()
+        await processes.stop(shutdown)
     log.info("operator_stopped", operator=name)
 
 

@@ -5,20 +5,21 @@ runner for one launch: runners take whatever waits longest, and one that finds n
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import structlog
 from redis.exceptions import ResponseError
 
-from services.operator.launcher import ColdRunner, Ending, Launcher, LaunchError
+from services.operator.launcher import ColdRunner, Launcher, LaunchError, Outlook, Trouble
 from services.operator.portion import RENEW_EVERY_S
 from services.operator.settings import OperatorSettings
 from services.operator.share import Share
-from shared.contract import LAUNCH, ColdStart, launch_stream
+from shared.contract import LAUNCH, ColdStage, ColdStart, launch_stream
 from shared.errors import BadEntry, Unavailable
 from shared.events import News
 from shared.launches import EntryId, Launches, Standing, decode
@@ -26,10 +27,15 @@ from shared.redis_connection import BLOCK_S, Redis, backoff_s
 from shared.streams import Fields
 
 LOOK_EVERY_S = 1.0
-CLAIM_WITHIN_S = 30.0
-"""A cold runner that lives for this long while its launch waits has taken another one, or hangs."""
+SOON_S = 0.05
+"""News of cold runners within this time are looked at together."""
 MAX_FAILURES = 5
 """After so many cold runners that failed, a launch is left to the warm ones and to its deadline."""
+MOST_TOLD = 20
+"""A session's history is for people; that much about its cold runners is enough."""
+STARTS_AT_ONCE = 16
+"""How many cold runners are started side by side; the next round starts the next ones."""
+LONGEST_BACK_OFF_S = 30.0
 _AWAY_AFTER_S = 3 * BLOCK_S
 
 Step: TypeAlias = Literal["let_go", "start", "wait"]
@@ -48,24 +54,25 @@ class Waiting:
     """No cold runner until then: the grace, or the back-off after one that failed."""
     look_at: float
     runner: ColdRunner | None = None
-    started_at: float = 0.0
     failures: int = 0
     stream: str = LAUNCH
+    refusals: int = 0
+    """How often in a row none could be started, for a reason that may pass."""
+    told: set[str] = field(default_factory=set)
+    """What its session's history has been told already."""
 
 
 def decide(waiting: Waiting, standing: Standing, room: int, now: float) -> Step:
     """What to do about a launch. `room` is for how many more cold runners."""
     if standing != "waiting":
         return "let_go"
-    if waiting.runner and now < waiting.started_at + CLAIM_WITHIN_S:
-        return "wait"
-    may_start = now >= waiting.not_before and waiting.failures < MAX_FAILURES
+    may_start = waiting.runner is None and now >= waiting.not_before and waiting.failures < MAX_FAILURES
     return "start" if may_start and room > 0 else "wait"
 
 
 def back_off_s(failures: int) -> float:
     """How long to wait after so many failures before the next cold runner: 1, 2, 4, 8 seconds and so on."""
-    return float(2 ** max(failures - 1, 0))
+    return min(float(2 ** max(min(failures, 10) - 1, 0)), LONGEST_BACK_OFF_S)
 
 
 class Overflow:
@@ -186,57 +193,110 @@ class Overflow:
         due = sorted((w for w in self._held.values() if w.look_at <= now), key=lambda w: _order(w.entry))
         if not due or not self._launcher:
             return
+        launcher = self._launcher
+        await launcher.look()
+        room = min(launcher.room(), STARTS_AT_ONCE)
+        starts: list[Waiting] = []
         standings = await self._launches.standing([(w.stream, w.entry) for w in due])
         for waiting, standing in zip(due, standings, strict=True):
-            with structlog.contextvars.bound_contextvars(session_id=waiting.session_id, attempt=waiting.attempt):
-                await self._act(waiting, standing, self._launcher)
+            with _bound(waiting):
+                if await self._act(waiting, standing, room - len(starts), launcher) == "start":
+                    starts.append(waiting)
+        for outcome in await asyncio.gather(*(self._start(w, launcher) for w in starts), return_exceptions=True):
+            if outcome:
+                raise outcome
 
-    async def _act(self, waiting: Waiting, standing: Standing, launcher: Launcher) -> None:
-        now = time.monotonic()
-        waiting.look_at = now + LOOK_EVERY_S
-        if standing == "waiting" and waiting.runner and waiting.runner.ending:
-            await self._note_ending(waiting, waiting.runner.ending, launcher)
-        match decide(waiting, standing, self._settings.cold_max - launcher.alive(), now):
-            case "let_go":
-                await self._share.let_go(waiting.entry)
-                del self._held[waiting.entry]
-            case "start":
-                await self._start(waiting, launcher)
-            case "wait":
-                pass
+    async def _act(self, waiting: Waiting, standing: Standing, room: int, launcher: Launcher) -> Step:
+        """Take note of what has become of a launch and its cold runner, and say what is next."""
+        waiting.look_at = time.monotonic() + LOOK_EVERY_S
+        if standing == "waiting":
+            waiting.runner = waiting.runner or launcher.find(waiting.session_id, waiting.attempt)
+            if waiting.runner:
+                await self._note(waiting, waiting.runner.outlook, launcher)
+        step = decide(waiting, standing, room, time.monotonic())
+        if step == "let_go":
+            await self._share.let_go(waiting.entry)
+            del self._held[waiting.entry]
+        return step
 
     async def _start(self, waiting: Waiting, launcher: Launcher) -> None:
-        try:
-            waiting.runner = await launcher.start(waiting.session_id, waiting.attempt, self._runner_ended)
-        except LaunchError as error:
-            await self._note_ending(waiting, Ending(str(error)), launcher)
-            return
-        waiting.started_at = time.monotonic()
-        log.info("cold_start", launcher=launcher.name)
-        await self._tell(waiting, launcher)
+        with _bound(waiting):
+            try:
+                waiting.runner = await launcher.start(waiting.session_id, waiting.attempt, self._runners_changed)
+            except LaunchError as error:
+                await self._note_refusal(waiting, error, launcher)
+                return
+            waiting.refusals = 0
+            waiting.told.discard("created")
+            log.info("cold_start", launcher=launcher.name)
+            await self._tell(waiting, launcher, "created")
 
-    async def _note_ending(self, waiting: Waiting, ending: Ending, launcher: Launcher) -> None:
-        """A cold runner is gone, or never was, and its launch still waits. It may have served another one."""
-        waiting.runner = None
-        waiting.failures += bool(ending.error)
-        waiting.not_before = waiting.look_at = time.monotonic() + back_off_s(waiting.failures)
-        if ending.error:
-            log.warning("cold_start_failed", error=ending.error, failures=waiting.failures)
-            await self._tell(waiting, launcher, ending.error)
+    async def _note_refusal(self, waiting: Waiting, error: LaunchError, launcher: Launcher) -> None:
+        """A cold runner did not start. What may pass is tried until the launch's deadline."""
+        if error.passing:
+            waiting.refusals += 1
+        else:
+            waiting.failures += 1
+        again_s = max(back_off_s(waiting.failures + waiting.refusals), error.retry_after_s)
+        self._wait(waiting, again_s)
+        await self._tell(waiting, launcher, "created", Trouble(error.reason, str(error)))
+        self._note_given_up(waiting)
+
+    async def _note(self, waiting: Waiting, outlook: Outlook, launcher: Launcher) -> None:
+        """What has become of the cold runner of a launch that still waits. It may have served another one."""
+        if not outlook.coming:
+            waiting.runner = None
+            waiting.failures += outlook.trouble is not None
+            self._wait(waiting, back_off_s(waiting.failures))
+        if outlook.trouble:
+            await self._tell(waiting, launcher, outlook.stage, outlook.trouble)
+            self._note_given_up(waiting)
+        elif outlook.stage != "created":
+            await self._tell(waiting, launcher, outlook.stage)
+
+    def _wait(self, waiting: Waiting, pause_s: float) -> None:
+        # Never all at once: what was refused to many is asked for again by many.
+        again_at = time.monotonic() + pause_s * random.uniform(1.0, 1.3)  # noqa: S311
+        waiting.not_before = waiting.look_at = again_at
+
+    def _note_given_up(self, waiting: Waiting) -> None:
         if waiting.failures == MAX_FAILURES:
             log.error("cold_start_given_up", failures=waiting.failures)
 
-    async def _tell(self, waiting: Waiting, launcher: Launcher, error: str = "") -> None:
-        await self._news.publish(
-            ColdStart(session_id=waiting.session_id, attempt=waiting.attempt, launcher=launcher.name, error=error)
+    async def _tell(
+        self, waiting: Waiting, launcher: Launcher, stage: ColdStage, trouble: Trouble | None = None
+    ) -> None:
+        """Add to the session's history what it does not have yet."""
+        news = trouble.message or trouble.reason if trouble else stage
+        if news in waiting.told or len(waiting.told) >= MOST_TOLD:
+            return
+        waiting.told.add(news)
+        reason = trouble.reason if trouble else ""
+        if trouble:
+            log.warning("cold_start_failed", reason=reason, error=news, failures=waiting.failures)
+        event = ColdStart(
+            session_id=waiting.session_id,
+            attempt=waiting.attempt,
+            launcher=launcher.name,
+            stage=stage,
+            reason=reason,
+            error=news if trouble else "",
         )
+        await self._news.publish(event)
 
-    def _runner_ended(self) -> None:
-        """There is room for a cold runner again."""
+    def _runners_changed(self) -> None:
+        """There may be room for a cold runner again, or something to tell."""
         now = time.monotonic()
         for waiting in self._held.values():
-            waiting.look_at = max(now, waiting.not_before)
+            if waiting.runner is None:
+                waiting.look_at = max(now, waiting.not_before)
+            else:
+                waiting.look_at = min(waiting.look_at, now + SOON_S)
         self._changed.set()
+
+
+def _bound(waiting: Waiting) -> AbstractContextManager[object]:
+    return structlog.contextvars.bound_contextvars(session_id=waiting.session_id, attempt=waiting.attempt)
 
 
 def _order(entry: EntryId) -> tuple[int, ...]:

@@ -58,9 +58,10 @@ class Portion:
 
     async def renew(self, held: Iterable[EntryId]) -> set[EntryId]:
         """Keep the others away from what is held. Gives what others have taken all the same, or is gone."""
+        held = set(held)  # what is received meanwhile is neither
         mine = await self._mine()
         await self._claim([entry for entry in held if entry in mine], idle_s=0)
-        return set(held) - mine
+        return held - mine
 
     async def take_over(self) -> Taken:
         """Take what other operators have abandoned."""

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import Process
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -14,12 +15,14 @@ from typing import Any
 
 import structlog
 
-from services.operator.launcher import Ending, LaunchError
+from services.operator.launcher import LaunchError, Outlook, Trouble
 from shared.lifecycle import Shutdown, signal_name
 from shared.settings import inherited
 
 HAND_BACK_S = 15.0
 """How long a runner that was told twice may take to hand back its session: longer than a bot's stop grace."""
+CLAIM_WITHIN_S = 30.0
+"""A cold runner that lives for this long while its launch waits has taken another one, or hangs."""
 RUNNER = (sys.executable, "-m", "services.runner")
 
 log = structlog.get_logger()
@@ -30,12 +33,17 @@ class ColdProcess:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        self._began = time.monotonic()
 
     @property
-    def ending(self) -> Ending | None:
-        """None as long as it lives."""
-        code = self._process.returncode
-        return None if code is None else ending(code)
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
+    @property
+    def outlook(self) -> Outlook:
+        """As of this moment."""
+        return outlook(self._process.returncode, time.monotonic() - self._began)
 
     async def wait(self) -> None:
         """Return when it has ended."""
@@ -57,16 +65,27 @@ class Processes:
 
     name = "process"
 
-    def __init__(self, command: Sequence[str] = RUNNER, *, hand_back_s: float = HAND_BACK_S) -> None:
+    def __init__(self, cold_max: int, command: Sequence[str] = RUNNER, *, hand_back_s: float = HAND_BACK_S) -> None:
+        self._cold_max = cold_max
         self._command = command
         self._hand_back_s = hand_back_s
         self._watches: dict[asyncio.Task[None], ColdProcess] = {}
 
     def alive(self) -> int:
         """How many have not ended."""
-        return sum(process.ending is None for process in self._watches.values())
+        return sum(process.alive for process in self._watches.values())
 
-    async def start(self, session_id: str, attempt: int, ended: Callable[[], None]) -> ColdProcess:
+    async def look(self) -> None:
+        """Nothing to find out: the system says at once when a child has ended."""
+
+    def room(self) -> int:
+        """How many more may be started."""
+        return self._cold_max - self.alive()
+
+    def find(self, session_id: str, attempt: int) -> None:
+        """Nobody else starts processes here."""
+
+    async def start(self, session_id: str, attempt: int, changed: Callable[[], None]) -> ColdProcess:
         """Start a runner that serves one launch, in a session of its own: Ctrl-C on a terminal is for the operator.
 
         Raises:
@@ -78,9 +97,9 @@ class Processes:
         try:
             started = await asyncio.create_subprocess_exec(*self._command, env=environ, start_new_session=True)
         except OSError as error:
-            raise LaunchError(f"the runner process did not start: {error.strerror}") from error
+            raise LaunchError(f"the runner process did not start: {error.strerror}", "NotStarted") from error
         process = ColdProcess(started)
-        watch = asyncio.create_task(self._watch(process, ended), name=f"cold runner {started.pid}")
+        watch = asyncio.create_task(self._watch(process, changed), name=f"cold runner {started.pid}")
         self._watches[watch] = process
         return process
 
@@ -108,14 +127,18 @@ class Processes:
             limit.cancel()
             everyone.cancel()
 
-    async def _watch(self, process: ColdProcess, ended: Callable[[], None]) -> None:
+    async def _watch(self, process: ColdProcess, changed: Callable[[], None]) -> None:
         await process.wait()
         self._watches = {watch: other for watch, other in self._watches.items() if other is not process}
-        ended()
+        changed()
 
 
-def ending(exit_code: int) -> Ending:
-    """What an exit code says: zero is a runner that has served its launch, or found none."""
+def outlook(exit_code: int | None, lived_s: float) -> Outlook:
+    """What an exit code says: None is a runner that lives, zero one that has served its launch, or found none."""
+    if exit_code is None:
+        return Outlook(coming=lived_s < CLAIM_WITHIN_S)
     if exit_code < 0:
-        return Ending(f"the cold runner was killed by {signal_name(-exit_code)}")
-    return Ending(f"the cold runner exited with code {exit_code}" if exit_code else "")
+        return Outlook(False, trouble=Trouble("Killed", f"the cold runner was killed by {signal_name(-exit_code)}"))
+    if exit_code:
+        return Outlook(False, trouble=Trouble("Error", f"the cold runner exited with code {exit_code}"))
+    return Outlook(False)

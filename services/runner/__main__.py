@@ -1,9 +1,6 @@
 """The runner's process: settings, logs, Redis, supervisor; then stand by, or serve one session."""
 
 import asyncio
-import os
-import secrets
-import socket
 import sys
 from functools import partial
 
@@ -22,6 +19,7 @@ from shared.health import health_server
 from shared.launches import Launches
 from shared.lifecycle import shutdown_signals
 from shared.orphans import adopt_orphans
+from shared.process_name import process_name
 from shared.redis_connection import connect
 from shared.sweep import Sweep
 
@@ -29,7 +27,7 @@ from shared.sweep import Sweep
 async def main(configuration: RunnerSettings) -> None:
     """Run until told to stop, or until the one session of an auto-start runner is over."""
     auto_start = configuration.runner_auto_start
-    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    name = process_name()
     # Every call here is made again by whoever makes it; a read that redis-py repeats could lose a claim unseen.
     redis = connect(configuration.redis_url, retries=0)
     agents = configuration.agents

@@ -97,7 +97,9 @@ MESSAGES: list[Wire] = [
         redriven_from="s0",
         agent="sales",
     ),
-    ColdStart(**EVENT, launcher="process", error="the cold runner exited with code 1"),
+    ColdStart(
+        **EVENT, launcher="kubernetes", stage="scheduled", reason="ImagePullBackOff", error="Back-off pulling the image"
+    ),
     Starting(**EVENT, runner="runner-1", start="warm"),
     Running(**EVENT),
     Leaving(**EVENT, reason=Reason.LEFT),

@@ -152,7 +152,7 @@ async def test_an_operator_whose_redis_is_away_says_so_once_and_is_not_ready(chi
 async def test_bad_settings_stop_the_operator_with_every_name(children: Children) -> None:
     operator = children.service("operator", COLD_MAX="-1", LAUNCHER="magic", OVERFLOW_GRACE="soon")
     assert await operator.wait() == 1
-    for name in ("COLD_MAX", "LAUNCHER: expected one of process, none", "OVERFLOW_GRACE"):
+    for name in ("COLD_MAX", "LAUNCHER: expected one of process, kubernetes, none", "OVERFLOW_GRACE"):
         assert name in operator.output()
 
 

@@ -1,0 +1,51 @@
+"""Sessions of runners whose Pod is gone.
+
+A Pod that was deleted, evicted or killed takes its runner along, often so fast that nothing of it can hand its sessions
+back. Where the API has seen the containers end, their leases are freed at once. Where it has not, because the object
+was removed by force or the node is lost, the bot may still be in its room, and its lease is left to go stale. Mended
+within a second of the Pod's status.
+"""
+
+import asyncio
+
+from services.operator.cluster import Json
+from services.operator.pod_states import surely_gone, why_gone
+from shared.errors import Unavailable
+from shared.sweep import Sweep
+
+AGAIN_S = 1.0
+"""When Redis did not answer."""
+
+
+class GonePods:
+    """Takes note of Pods, and frees the leases of those that are gone."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep = sweep
+        self._gone: dict[str, str] = {}
+        self._freed: set[str] = set()
+        self._news = asyncio.Event()
+
+    def note(self, pod: Json, deleted: bool) -> None:
+        """Something about a Pod is new; or, with `deleted`, the last that was seen of it."""
+        name = pod["metadata"]["name"]
+        if surely_gone(pod, deleted) and name not in self._freed:
+            self._gone[name] = why_gone(pod)
+            self._news.set()
+        if deleted:
+            self._freed.discard(name)
+
+    async def run(self) -> None:
+        """Free what there is to free until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            gone, self._gone = self._gone, {}
+            try:
+                await self._sweep.release(gone)
+            except Unavailable:
+                self._gone = {**gone, **self._gone}
+                self._news.set()
+                await asyncio.sleep(AGAIN_S)
+            else:
+                self._freed |= gone.keys()
