@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.fakes.kubernetes_api.access import Rule, rules_from
 from tests.fakes.kubernetes_api.control_loop import run_controllers
+from tests.fakes.kubernetes_api.deployment_controller import DeploymentController
 from tests.fakes.kubernetes_api.faults import Cut, Fault
 from tests.fakes.kubernetes_api.garbage import GarbageCollector
 from tests.fakes.kubernetes_api.http_server import HttpServer, Request, Users
@@ -59,6 +60,7 @@ class Cluster:
         self._controllers = (
             GarbageCollector(self.store, self._operations),
             JobController(self.store, self._operations, back_off_s),
+            DeploymentController(self.store, self._operations, back_off_s),
             self._kubelet,
         )
         self._controlling: asyncio.Task[None] | None = None
@@ -134,11 +136,10 @@ class Cluster:
         before = self.deployment(name)
         self._operations.update(DEPLOYMENTS, before, {**before, "spec": {**before["spec"], "replicas": replicas}})
 
-    def delete(
-        self, resource: Resource, name: str, options: DeleteOptions = DeleteOptions(policy="Background")
-    ) -> None:
-        """A person deletes something."""
-        self._operations.delete(resource, self.store.get(resource, self.namespace, name), options)
+    def delete(self, resource: Resource, name: str, grace_s: int | None = None) -> None:
+        """A person deletes something with `kubectl delete`; 0 seconds of grace are `--force`."""
+        item = self.store.get(resource, self.namespace, name)
+        self._operations.delete(resource, item, DeleteOptions(policy="Background", grace_s=grace_s))
 
     def output(self, pod_name: str) -> str:
         """What the container of a Pod wrote: `kubectl logs`."""
@@ -215,6 +216,10 @@ class Cluster:
     def cut_watches(self, *, in_a_line: bool = False) -> None:
         """All running watches lose their connection, between two events or in the middle of one."""
         self.server.command("cut_in_a_line" if in_a_line else "cut")
+
+    def end_watches(self) -> None:
+        """All running watches end in good order, as they do after their time."""
+        self.server.command("end")
 
     def bookmark(self) -> None:
         """All running watches that allow bookmarks get one; a real server sends them about every minute."""

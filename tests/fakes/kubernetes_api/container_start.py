@@ -1,7 +1,8 @@
-"""`python container_start.py <parent> <hostname> <command…>`: a command as the first process of a container.
+"""`python container_start.py <parent> <pipe> <hostname> <command…>`: a command as the first process of a container.
 
 It gets PID, UTS and mount namespaces of its own, with a `/proc` to match. This process stays outside: it passes signals
-on and ends as the container does, with 128 plus the number where that was a signal. Dies with its parent.
+on and ends as the container does, with 128 plus the number where that was a signal. Dies with its parent. Into the pipe
+it writes the id of the first process, and the pipe is closed when that runs the command.
 """
 
 import ctypes
@@ -39,19 +40,22 @@ def run(hostname: bytes, command: list[str]) -> None:
     check(libc.mount(b"none", b"/", None, RECURSIVE_PRIVATE, None), "mount private")
     check(libc.mount(b"proc", b"/proc", b"proc", 0, None), "mount /proc")
     check(libc.sethostname(hostname, len(hostname)), "sethostname")
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606  # a shell would be number 1
 
 
-def main(parent: str, hostname: str, *command: str) -> int:
+def main(parent: str, pipe: str, hostname: str, *command: str) -> int:
     libc.prctl(DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != int(parent):
         return 1
     signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     enter_namespaces()
+    os.set_inheritable(int(pipe), False)
     first = os.fork()
     if not first:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
         run(hostname.encode(), list(command))
+    os.write(int(pipe), str(first).encode())
+    os.close(int(pipe))
     for number in PASSED_ON:
         signal.signal(number, lambda number, _: os.kill(first, number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)

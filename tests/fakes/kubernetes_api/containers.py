@@ -1,13 +1,16 @@
 """A container as this machine has it: a real process in PID and UTS namespaces of its own.
 
-So its host name is its Pod's, its first process is number 1, and when that one ends the kernel kills all the rest, as in
-a real container; and a signal that it has no handler for does nothing to that process, except SIGKILL. That takes the right to make namespaces: root, or a user namespace.
+So its host name is its Pod's and its first process is number 1, as in a real container: when that one ends, the kernel
+kills all the rest, and a signal that it has no handler for does nothing to it, except SIGKILL. That takes the right to
+make namespaces: root, or a user namespace.
 """
 
+import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.processes import Children
@@ -17,11 +20,30 @@ _A_DAY_S = 86_400.0
 
 
 class Container:
-    """One running container; `children` owns its processes."""
+    """One container; `children` owns its processes. It is there as soon as this is made, and runs after `begin`."""
 
-    def __init__(self, children: Children, hostname: str, command: Sequence[str], env: Mapping[str, str]) -> None:
-        contained = [sys.executable, "-IS", str(_START), str(os.getpid()), hostname, *command]
-        self._child = children.start(hostname, contained, **env)
+    def __init__(self, children: Children, hostname: str, command: Sequence[str], env: dict[str, str]) -> None:
+        self._pipe, inner = os.pipe()
+        contained = [sys.executable, "-IS", str(_START), str(os.getpid()), str(inner), hostname, *command]
+        self._child = children.start(hostname, contained, (inner,), **env)
+        os.close(inner)
+        self._first = 0
+
+    async def begin(self) -> None:
+        """Return when its command runs, or cannot."""
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            while True:
+                loop.add_reader(self._pipe, told.set)
+                await told.wait()
+                told.clear()
+                said = os.read(self._pipe, 32)
+                if not said:
+                    return
+                self._first = int(said)
+        finally:
+            loop.remove_reader(self._pipe)
+            os.close(self._pipe)
 
     @property
     def exit_code(self) -> int | None:
@@ -32,15 +54,18 @@ class Container:
     @property
     def pid(self) -> int:
         """Of its first process, as this machine counts."""
-        return int(Path(f"/proc/{self._child.pid}/task/{self._child.pid}/children").read_text().split()[0])
+        assert self._first, "it does not run"
+        return self._first
 
     def output(self) -> str:
         """What it wrote."""
         return self._child.output()
 
-    async def wait(self) -> None:
-        """Return when it has ended."""
+    async def wait(self) -> int:
+        """Its exit code, once it has ended."""
         await self._child.wait(_A_DAY_S)
+        assert self.exit_code is not None
+        return self.exit_code
 
     def ask_to_stop(self) -> None:
         """SIGTERM, as the kubelet sends it first."""
@@ -48,7 +73,6 @@ class Container:
 
     def kill(self) -> None:
         """At once, and all of it: the kernel takes the rest of the namespace along."""
-        try:
-            os.kill(self.pid, signal.SIGKILL)
-        except (OSError, IndexError):  # it has not begun, or has ended
-            self._child.kill()
+        if self.exit_code is None:
+            with suppress(ProcessLookupError):
+                os.kill(self._first or self._child.pid, signal.SIGKILL)

@@ -1,6 +1,6 @@
 """What the server adds to an object that is created: the defaults that somebody who reads it back sees.
 
-From the API reference; also why a Job's template cannot be a Deployment's as it is: that one says `restartPolicy: Always`.
+From the API reference. By these a Deployment's template, read back, says `restartPolicy: Always`, which no Job may.
 """
 
 import copy

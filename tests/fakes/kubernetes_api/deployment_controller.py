@@ -1,7 +1,7 @@
 """Deployments and their ReplicaSets: so many Pods of a template.
 
-https://kubernetes.io/docs/concepts/workloads/controllers/deployment/ and …/replicaset/. A changed template is rolled out
-with a full surge: an old Pod is told to stop once a new one is ready in its place, whatever `strategy` says.
+https://kubernetes.io/docs/concepts/workloads/controllers/deployment/ and …/replicaset/. A changed template is rolled
+out with a full surge: an old Pod is told to stop once a new one is ready in its place, whatever `strategy` says.
 """
 
 import hashlib

@@ -9,6 +9,7 @@ from tests.fakes.kubernetes_api.statuses import ApiError
 
 Cut: TypeAlias = Literal["", "before", "after"]
 _MESSAGES = {
+    410: "too old resource version: 1 (2)",
     429: "the server has received too many requests and has asked us to try again later",
     500: "Internal error occurred: etcdserver: request timed out",
     503: "the server is currently unable to handle the request",

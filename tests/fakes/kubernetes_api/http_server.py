@@ -20,7 +20,7 @@ from tests.fakes.kubernetes_api.schemas import decode
 from tests.fakes.kubernetes_api.selecting import Selector, by_fields, by_labels
 from tests.fakes.kubernetes_api.statuses import ApiError, Object
 from tests.fakes.kubernetes_api.store import Store
-from tests.fakes.kubernetes_api.watching import Command, Cut, Watch
+from tests.fakes.kubernetes_api.watching import Command, CutError, Watch
 
 _ORPHANING = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
@@ -83,6 +83,11 @@ class HttpServer:
             self.command("cut")
             await self._runner.cleanup()
             self._runner = None
+
+    @property
+    def watching(self) -> int:
+        """How many watches run."""
+        return len(self._watches)
 
     def command(self, command: Command) -> None:
         """To all running watches."""
@@ -218,7 +223,7 @@ class HttpServer:
         self._watches.add(watch)
         try:
             await watch.run(self._store, None if initial else version, send)
-        except Cut as cut:
+        except CutError as cut:
             if cut.in_a_line:
                 await response.write(b'{"type":"MODIFIED","object":{"kind":')
             return _dropped(request)
@@ -260,7 +265,7 @@ def _delete_options(query: Mapping[str, str], body: Any) -> DeleteOptions:
     grace = options.get("gracePeriodSeconds")
     preconditions = options.get("preconditions") or {}
     return DeleteOptions(
-        policy=policy,
+        policy=policy,  # type: ignore[arg-type]
         grace_s=None if grace is None else int(grace),
         uid=preconditions.get("uid") or "",
         version=preconditions.get("resourceVersion") or "",

@@ -208,7 +208,7 @@ def _past_back_off_limit(job: Object, active: list[Object]) -> bool:
     if job["spec"]["template"]["spec"]["restartPolicy"] != "OnFailure":
         return False
     restarts = sum(status["restartCount"] for pod in active for status in pod["status"].get("containerStatuses", []))
-    return restarts > 0 if limit == 0 else restarts >= limit
+    return bool(restarts > 0 if limit == 0 else restarts >= limit)
 
 
 def _has_failed(job: Object, pod: Object) -> bool:

@@ -68,8 +68,7 @@ class Operations:
         if metadata.get("resourceVersion", "") not in {"", before["metadata"]["resourceVersion"]}:
             raise conflict(resource, name)
         if metadata.get("uid", "") not in {"", before["metadata"]["uid"]}:
-            raise conflict(resource, name, f"Precondition failed: UID in precondition: {metadata['uid']}, UID in object meta: "
-                           f"{before['metadata']['uid']}")  # fmt: skip
+            raise conflict(resource, name, _other_uid(metadata["uid"], before["metadata"]["uid"]))
         if metadata.get("name", name) != name:
             raise ApiError(
                 400, f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
@@ -210,14 +209,17 @@ def _generate_selector(job: Object) -> None:
 def _check_preconditions(resource: Resource, item: Object, options: DeleteOptions) -> None:
     name, metadata = item["metadata"]["name"], item["metadata"]
     if options.uid not in {"", metadata["uid"]}:
-        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {metadata['uid']}"
-        raise conflict(resource, name, why)
+        raise conflict(resource, name, _other_uid(options.uid, metadata["uid"]))
     if options.version not in {"", metadata["resourceVersion"]}:
         why = (
             f"Precondition failed: ResourceVersion in precondition: {options.version}, "
             f"ResourceVersion in object meta: {metadata['resourceVersion']}"
         )
         raise conflict(resource, name, why)
+
+
+def _other_uid(wanted: str, found: str) -> str:
+    return f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
 
 
 def _grace_s(resource: Resource, item: Object, options: DeleteOptions) -> int:

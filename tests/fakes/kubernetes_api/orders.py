@@ -8,13 +8,15 @@ from typing import Literal, TypeAlias
 from tests.fakes.kubernetes_api.statuses import Object
 
 Trouble: TypeAlias = Literal["unschedulable", "image", "config", "slow", "crash", "oom"]
-"""No node for it, no image, no configuration, a start that takes `seconds`, a process that exits with `exit_code` instead
-of doing its work, and one that is killed for its memory as soon as it runs.
+"""No node for it, no image, no configuration, a start that takes `seconds`, a process that exits with `exit_code` at
+once, and one that is killed for its memory as soon as it runs.
 """
 MESSAGES: Mapping[str, str] = {
-    "unschedulable": "0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available: 3 No preemption "
-    "victims found for incoming pod.",
-    "image": "failed to pull and unpack image: failed to resolve reference: pull access denied, repository does not exist",
+    "unschedulable": (
+        "0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available: "
+        "3 No preemption victims found for incoming pod."
+    ),
+    "image": "failed to pull and unpack image: failed to resolve reference: pull access denied",
     "config": 'secret "pipefleet" not found',
 }
 

@@ -57,7 +57,7 @@ def _value(store: Store, pod: Object, entry: Object) -> str | None:
         if reference := source.get(kind):
             found = _data(store, pod, resource, reference)
             if found is not None and reference["key"] in found:
-                return found[reference["key"]]
+                return str(found[reference["key"]])
             if reference.get("optional"):
                 return None
             place = f"{pod['metadata']['namespace']}/{reference['name']}"
@@ -73,9 +73,9 @@ def _data(store: Store, pod: Object, resource: Any, reference: Object) -> dict[s
         if reference.get("optional"):
             return None
         raise ConfigError(f'{resource.kind.lower()} "{reference["name"]}" not found')
-    data = dict(found.get("data") or {})
+    data: dict[str, str] = dict(found.get("data") or {})
     if resource is SECRETS:
-        return {key: base64.b64decode(value).decode() for key, value in data.items()} | found.get("stringData", {})
+        data = {key: base64.b64decode(value).decode() for key, value in data.items()}
     return data
 
 

@@ -11,7 +11,7 @@ from tests.fakes.kubernetes_api.events import SCHEDULER, tell
 from tests.fakes.kubernetes_api.operations import DeleteOptions, Operations
 from tests.fakes.kubernetes_api.orders import MESSAGES, Order, Trouble
 from tests.fakes.kubernetes_api.pod_environment import ConfigError, environment
-from tests.fakes.kubernetes_api.probes import Unhealthy, probe
+from tests.fakes.kubernetes_api.probes import UnhealthyError, probe
 from tests.fakes.kubernetes_api.resources import PODS
 from tests.fakes.kubernetes_api.statuses import Object
 from tests.fakes.kubernetes_api.store import Store, key_of
@@ -143,7 +143,7 @@ class PodRun:
         image, order, failures = self._image, self._node.order("image", self._pod), 0
         self._tell("Pulling", f'Pulling image "{image}"')
         while image not in self._node.images or (order and not order.released.is_set()):
-            why = (order and order.message) or f'{MESSAGES["image"]}: "{image}"'
+            why = (order.message if order else "") or f'{MESSAGES["image"]}: "{image}"'
             self._write(partial(pod_status.wait, reason="ErrImagePull", message=why))
             self._tell("Failed", f'Failed to pull image "{image}": {why}', type_="Warning")
             self._tell("Failed", "Error: ErrImagePull", type_="Warning")
@@ -179,17 +179,17 @@ class PodRun:
         self.container = Container(self._node.children, self._key[1], self._command(), {**variables, **self._node.env})
         name = spec["name"]
         self._tell("Created", f"Container created: {name}")
+        await self.container.begin()
         self._write(partial(pod_status.start, container_id=f"process://{self.uid}"))
         self._tell("Started", f"Container started: {name}")
         if self._node.order("oom", self._pod):
             self.kill_for("OOMKilled")
         probing = asyncio.ensure_future(self._probe(spec, port))
         try:
-            await self.container.wait()
+            code = await self.container.wait()
         finally:
             probing.cancel()
             await asyncio.wait({probing})
-        code = self.container.exit_code or 0
         self._write(partial(pod_status.terminate, exit_code=code, reason=self._killed_for))
         return code
 
@@ -206,7 +206,7 @@ class PodRun:
 
         try:
             await probe(dict(spec), port, lambda: self._write(pod_status.set_started), ready)
-        except Unhealthy as error:
+        except UnhealthyError as error:
             self._tell("Unhealthy", f"Container {spec['name']} {error}, will be restarted", type_="Warning")
             assert self.container
             self.container.ask_to_stop()
@@ -218,12 +218,13 @@ class PodRun:
             self._tell("Killing", f"Stopping container {self._pod['spec']['containers'][0]['name']}")
             self.container.ask_to_stop()
             self._kill_in(self._grace_s or 0, self.container)
-            await self.container.wait()
-            self._write(partial(pod_status.terminate, exit_code=self.container.exit_code or 0))
+            code = await self.container.wait()
+            self._write(partial(pod_status.terminate, exit_code=code))
             self._write(pod_status.finish)
         if self._killing:
             self._killing.cancel()
-        if (pod := self._found()) and not self._over:
+        pod = self._found()
+        if pod and not self._over:
             self._node.operations.delete(PODS, pod, DeleteOptions(policy="Background", grace_s=0))
 
     def _kill_in(self, grace_s: float, container: Container) -> None:

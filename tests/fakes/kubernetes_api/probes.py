@@ -1,7 +1,7 @@
 """HTTP probes of a container: https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/.
 
-They are made more often than a spec says, so that a test learns soon that a Pod is ready; what counts as failed takes as
-long as the spec says, `failureThreshold` times `periodSeconds`.
+They are made more often than a spec says, so that a test learns soon that a Pod is ready; until one counts as failed it
+takes as long as the spec says, `failureThreshold` times `periodSeconds`.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from tests.fakes.kubernetes_api.statuses import Object
 LOOK_EVERY_S = 0.05
 
 
-class Unhealthy(Exception):
+class UnhealthyError(Exception):
     """The startup or the liveness probe failed for too long: the container is to be killed."""
 
 
@@ -30,7 +30,7 @@ class Probe:
         """One look."""
         if self._spec is None:
             return True
-        good = await http_ok(self._port, self._spec["httpGet"]["path"], self._spec["timeoutSeconds"])
+        good: bool = await http_ok(self._port, self._spec["httpGet"]["path"], self._spec["timeoutSeconds"])
         if good:
             self._good_at = time.monotonic()
         return good
@@ -39,19 +39,20 @@ class Probe:
         """Whether the last success is too long ago."""
         if self._spec is None:
             return False
-        return time.monotonic() - self._good_at > self._spec["failureThreshold"] * self._spec["periodSeconds"]
+        patience_s = self._spec["failureThreshold"] * self._spec["periodSeconds"]
+        return bool(time.monotonic() - self._good_at > patience_s)
 
 
 async def probe(container: Object, port: int, started: Callable[[], None], ready: Callable[[bool], None]) -> None:
     """Probe a container for as long as it lives; `started` is called once, `ready` whenever that turned.
 
     Raises:
-        Unhealthy: it is to be killed.
+        UnhealthyError: it is to be killed.
     """
     startup = Probe(container.get("startupProbe"), port)
     while not await startup.succeeds():
         if startup.has_failed():
-            raise Unhealthy("failed startup probe")
+            raise UnhealthyError("failed startup probe")
         await asyncio.sleep(LOOK_EVERY_S)
     started()
     readiness, liveness = Probe(container.get("readinessProbe"), port), Probe(container.get("livenessProbe"), port)
@@ -61,7 +62,7 @@ async def probe(container: Object, port: int, started: Callable[[], None], ready
             was_ready = not was_ready
             ready(was_ready)
         if not await liveness.succeeds() and liveness.has_failed():
-            raise Unhealthy("failed liveness probe")
+            raise UnhealthyError("failed liveness probe")
         await asyncio.sleep(LOOK_EVERY_S)
 
 
@@ -72,7 +73,8 @@ async def http_ok(port: int, path: str, timeout_s: float) -> bool:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
-                return 200 <= int((await reader.readline()).split()[1]) < 400
+                status = int((await reader.readline()).split()[1])
+                return 200 <= status < 400
             finally:
                 writer.close()
     return False

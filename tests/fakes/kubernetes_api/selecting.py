@@ -1,5 +1,7 @@
-"""Label and field selectors: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
-and https://kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/#list-of-supported-fields.
+"""Label and field selectors.
+
+https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors and
+https://kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/#list-of-supported-fields.
 """
 
 import re

@@ -157,9 +157,7 @@ def _immutable(resource: Resource, before: Object, item: Object) -> Iterator[Cau
         yield (
             "FieldValueForbidden",
             "spec",
-            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
-            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
-            "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
+            "Forbidden: pod updates may not change fields other than image, activeDeadlineSeconds and tolerations",
         )
 
 

@@ -16,11 +16,11 @@ from tests.fakes.kubernetes_api.selecting import Selector
 from tests.fakes.kubernetes_api.statuses import ApiError, Object, expired
 from tests.fakes.kubernetes_api.store import Change, Store
 
-Command: TypeAlias = Literal["bookmark", "expire", "cut", "cut_in_a_line"]
+Command: TypeAlias = Literal["bookmark", "end", "expire", "cut", "cut_in_a_line"]
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
-class Cut(Exception):
+class CutError(Exception):
     """The connection is to be cut; `in_a_line` after half of one."""
 
     def __init__(self, *, in_a_line: bool) -> None:
@@ -45,7 +45,7 @@ class Watch:
         """Send events from this version on, None for what is there, until the time is over.
 
         Raises:
-            Cut: the test wants it.
+            CutError: the test wants it.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(self.timeout_s):
@@ -60,10 +60,8 @@ class Watch:
     async def _follow(self, store: Store, version: int | None, send: Callable[[Object], Awaitable[None]]) -> None:
         if version is None:
             version = store.version
-            for item in [item for item in store.all_of(self.resource, self.namespace) if self.selected(item)]:
-                await send({"type": "ADDED", "object": item})
-            if self.initial_events_end:
-                await send(self._bookmark(version, {INITIAL_EVENTS_END: "true"}))
+            for event in self._initial(store):
+                await send(event)
         while True:
             for change in store.since(version):
                 version = change.version
@@ -74,6 +72,14 @@ class Watch:
             if version == store.version:
                 await store.moved()
 
+    def _initial(self, store: Store) -> list[Object]:
+        """What is there, all at one version."""
+        found = [item for item in store.all_of(self.resource, self.namespace) if self.selected(item)]
+        events: list[Object] = [{"type": "ADDED", "object": item} for item in found]
+        if self.initial_events_end:
+            events.append(self._bookmark(store.version, {INITIAL_EVENTS_END: "true"}))
+        return events
+
     async def _obey(
         self, command: Command, version: int, store: Store, send: Callable[[Object], Awaitable[None]]
     ) -> None:
@@ -81,10 +87,12 @@ class Watch:
             case "bookmark":
                 if self.bookmarks:
                     await send(self._bookmark(version))
+            case "end":
+                raise TimeoutError
             case "expire":
                 raise expired(version, store.version)
             case "cut" | "cut_in_a_line":
-                raise Cut(in_a_line=command == "cut_in_a_line")
+                raise CutError(in_a_line=command == "cut_in_a_line")
 
     def _seen(self, change: Change) -> Iterator[Object]:
         """What a change is, seen through the selectors."""
