@@ -116,4 +116,4 @@ async def test_a_selector_that_does_not_match_its_template_is_refused(apps: Any)
     with pytest.raises(ApiException) as refused:
         await apps.create_namespaced_deployment(NAMESPACE, wrong)
     assert refused.value.status == 422
-    assert "`selector` does not match template `labels`" in refused.value.body
+    assert "`selector` does not match template `labels`" in str(refused.value.body)

@@ -25,6 +25,7 @@ from tests.fakes.kubernetes_api.job_controller import JobController
 from tests.fakes.kubernetes_api.kubelet import Kubelet
 from tests.fakes.kubernetes_api.operations import DeleteOptions, Operations
 from tests.fakes.kubernetes_api.orders import Order, Trouble
+from tests.fakes.kubernetes_api.patching import strategically_merged
 from tests.fakes.kubernetes_api.pod_run import Node
 from tests.fakes.kubernetes_api.resources import (
     BY_KIND,
@@ -32,10 +33,11 @@ from tests.fakes.kubernetes_api.resources import (
     EVENTS,
     JOBS,
     PODS,
+    QUOTAS,
     RBAC_GROUP,
     Resource,
 )
-from tests.fakes.kubernetes_api.schemas import decode
+from tests.fakes.kubernetes_api.schemas import decode, schema_of
 from tests.fakes.kubernetes_api.statuses import Object
 from tests.fakes.kubernetes_api.store import Store
 from tests.processes import Children
@@ -94,14 +96,15 @@ class Cluster:
     # What is in it.
 
     def apply(self, *manifests: Object) -> None:
-        """Create the objects, or replace what they have in common with those that are there; as an administrator."""
+        """What `kubectl apply` does: create the objects, or merge them into those that are there."""
         for manifest in manifests:
             resource = BY_KIND[manifest["apiVersion"], manifest["kind"]]
             item, _ = decode(resource, manifest, strict=True)
             namespace = item["metadata"].get("namespace", self.namespace) if resource.namespaced else ""
             before = self.store.find(resource, namespace, item["metadata"]["name"])
             if before:
-                self._operations.update(resource, before, item)
+                schema = schema_of(resource.kind, resource.api_version)
+                self._operations.update(resource, before, dict(strategically_merged(before, item, schema)))
             else:
                 self._operations.create(resource, namespace, item)
 
@@ -182,6 +185,8 @@ class Cluster:
 
     def quota(self, name: str = "quota", **hard: int) -> None:
         """Set a ResourceQuota: `quota(pods=2)`, `quota(**{"count/jobs.batch": 1})`; without numbers it is lifted."""
+        if self.store.find(QUOTAS, self.namespace, name):
+            self.delete(QUOTAS, name)
         spec = {"hard": {what: str(number) for what, number in hard.items()}}
         self.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": spec})
 
