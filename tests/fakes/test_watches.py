@@ -63,12 +63,11 @@ async def test_what_comes_to_match_a_selector_is_added_and_what_ceases_to_is_del
     version = (await batch.list_namespaced_job(NAMESPACE)).metadata.resource_version
     for kind in ("warm", "cold", "warm"):
         kubernetes_api.apply(suspended("one", kind=kind))
-    stream = Watch().stream(
-        batch.list_namespaced_job, NAMESPACE, label_selector="kind=cold", resource_version=version, timeout_seconds=1
-    )
+    stream = Watch().stream(batch.list_namespaced_job, NAMESPACE, label_selector="kind=cold", resource_version=version)
     async with stream as watch:
-        events = [seen(event) async for event in watch]
-    assert [type_ for type_, _ in events if type_ != "MODIFIED"] == ["ADDED", "DELETED"]
+        assert await taken(watch, 1) == [("ADDED", "one")]
+        while (event := (await taken(watch, 1))[0]) != ("DELETED", "one"):
+            assert event == ("MODIFIED", "one")
 
 
 async def test_a_bookmark_moves_the_version_that_a_watch_goes_on_from(kubernetes_api: Cluster, batch: Any) -> None:

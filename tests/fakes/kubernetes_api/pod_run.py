@@ -1,4 +1,8 @@
-"""One Pod on its node, from scheduling to its end: a real process, and a status that tells the truth about it."""
+"""One Pod on its node, from scheduling to its end: a real process, and a status that tells the truth about it.
+
+Of a container's spec it heeds image, command, args, variables and probes. Volumes are not mounted, `lifecycle` hooks
+are not called, and limits and users are not set.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -16,8 +16,6 @@ from referencing.jsonschema import DRAFT202012
 from tests.fakes.kubernetes_api.resources import Resource
 from tests.fakes.kubernetes_api.statuses import ApiError, Object, invalid
 
-_DEFINITIONS = "/api/_definitions.json"
-
 
 @cache
 def _contents(name: str) -> Any:
@@ -30,8 +28,7 @@ def _validator(kind: str, api_version: str) -> Any:
     group, _, version = api_version.rpartition("/")
     name = "-".join(filter(None, (kind.lower(), group.partition(".")[0], version)))
     definitions = DRAFT202012.create_resource(_contents("_definitions"))
-    registry: Registry[Any] = Registry().with_resource(_DEFINITIONS, definitions)
-    registry = registry.with_resource("file:///api/_definitions.json", definitions)
+    registry: Registry[Any] = (definitions @ Registry()).crawl()  # once, not at each reference
     return Draft202012Validator(_contents(name), registry=registry)
 
 

@@ -20,7 +20,7 @@ _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _QUALIFIED = re.compile(r"([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _ENV_NAME = re.compile(r"[^=\0]+")
 _NOT_MODELLED = {
-    JOBS: ("successPolicy", "backoffLimitPerIndex", "maxFailedIndexes", "managedBy"),
+    JOBS: ("podFailurePolicy", "successPolicy", "backoffLimitPerIndex", "maxFailedIndexes", "managedBy"),
     PODS: ("initContainers", "ephemeralContainers", "schedulingGates"),
 }
 
