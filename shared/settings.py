@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get
 import msgspec
 from msgspec import Meta
 
-from shared import redis_url
+from shared import ice, redis_url
 from shared.errors import SettingsError
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -52,6 +52,23 @@ class LaunchSettings(FleetSettings, frozen=True, kw_only=True):
     """The longest a session may last; a request may ask for less."""
     join_timeout_s: Duration = 30.0
     """How long a bot may take to be in its room, and a WebRTC client to make its offer."""
+    ice_servers: Names = ()
+    """STUN and TURN URLs, as they are reached from here: for clients that ask at `/start`, and for bots."""
+    turn_secret: str = ""
+    """The secret of the TURN servers (coturn's `static-auth-secret`), from which each session gets a credential."""
+
+    def __post_init__(self) -> None:
+        """Refuse servers with which no call can be made.
+
+        Raises:
+            ValueError: one has no URL that we know, or is a TURN server without a secret.
+        """
+        ice.check(self.ice_servers, self.turn_secret)
+
+    def ice_servers_of(self, session_id: str, now: float) -> list[ice.IceServer]:
+        """What one end of a session's call uses; good for the longest that a session can take from now on."""
+        longest_s = self.launch_deadline_s + self.join_timeout_s + self.max_duration_s
+        return ice.ice_servers(self.ice_servers, self.turn_secret, session_id, now + longest_s)
 
 
 S = TypeVar("S", bound=msgspec.Struct)

@@ -1,5 +1,6 @@
 """Starting a session as Pipecat's own runner and Pipecat Cloud have it, for their client SDKs."""
 
+import time
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from services.gateway.documentation import BODY, documented
 from services.gateway.errors import AtCapacity, Away, Invalid, NotSupported, StillLeaving, invalid_field
 from services.gateway.join import EXAMPLE, JoinRequest, accept, launch_of
 from services.gateway.parts import Injected, Parts
+from shared.ice import IceServer
 
 TRANSPORTS = ("webrtc", "daily")
 
@@ -25,12 +27,6 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     body: Any = None
     create_daily_room: bool = False
     enable_default_ice_servers: bool = False
-
-
-class IceServer(msgspec.Struct, frozen=True, kw_only=True):
-    """STUN or TURN."""
-
-    urls: list[str]
 
 
 class IceConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -101,8 +97,9 @@ def status() -> Readiness:
 async def _start(parts: Parts, data: StartRequest) -> StartReply:
     launch = launch_of(join_request(data), parts.settings, str(uuid4()))
     reply = await accept(parts, launch)
-    servers = parts.settings.ice_servers if data.enable_default_ice_servers else ()
-    ice = IceConfig(ice_servers=[IceServer(urls=list(servers))]) if servers else UNSET
+    asked = data.enable_default_ice_servers
+    servers = parts.settings.ice_servers_of(reply.session_id, time.time()) if asked else []
+    ice = IceConfig(ice_servers=servers) if servers else UNSET
     return StartReply(session_id=reply.session_id, ice_config=ice)
 
 
