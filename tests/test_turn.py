@@ -13,11 +13,17 @@ from shared.contract import Running
 from tests.conftest import StartFleet
 from tests.machine import need
 from tests.processes import ROOT, Child, Children, Fleet, free_port
+from tests.test_client_page import a_talker, calling
 from tests.webrtc_peer import SignalOffer, WebRTCPeer
 
 GREETER = "services.runner.bots.greeter"
 SECRET = "known to coturn too"
 ASKS = {"transport": "webrtc", "enableDefaultIceServers": True}
+RELAY_ONLY = """
+window.RTCPeerConnection = class extends RTCPeerConnection {
+  constructor(given) { super({ ...given, iceTransportPolicy: "relay" }); }
+};
+"""
 CANDIDATE = re.compile(r"^a=candidate:.* typ (\w+).*\r\n", re.MULTILINE)
 
 
@@ -97,6 +103,22 @@ async def test_a_call_goes_through_the_turn_server_alone_and_is_heard(
     assert turn.credential
     assert SECRET not in told
     assert turn.credential not in told
+
+
+async def test_the_page_in_a_browser_that_may_use_nothing_else_talks_through_the_turn_server(
+    children: Children, fleet_of: StartFleet, tmp_path: Path
+) -> None:
+    _, url = await start_coturn(children, tmp_path)
+    variables = {"ICE_SERVERS": url, "TURN_SECRET": SECRET}
+    async with fleet_of(bot=GREETER, slots=1, **variables) as fleet, calling(fleet, a_talker(tmp_path)) as caller:
+        await caller.page.add_init_script(RELAY_ONLY)
+        await caller.page.reload()
+        await caller.until_ready()
+        await caller.connect()
+        await caller.hears_sound()
+        await caller.is_heard()
+        await caller.disconnect()
+        assert caller.problems == []
 
 
 async def test_a_bot_that_its_turn_server_refuses_is_reached_directly(
