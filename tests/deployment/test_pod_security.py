@@ -60,7 +60,9 @@ def test_no_pod_violates_the_restricted_profile(any_rendering: Manifests) -> Non
 def test_the_namespace_enforces_it(any_rendering: Manifests) -> None:
     (namespace,) = any_rendering.of("Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    assert {one["metadata"].get("namespace", "pipefleet") for one in any_rendering.objects} == {"pipefleet"}
+    assert namespace["metadata"]["name"] == "pipefleet"
+    others = [one["metadata"].get("namespace") for one in any_rendering.objects if one is not namespace]
+    assert set(others) == {"pipefleet"}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_only_the_operator_has_a_token_and_it_may_do_no_more_than_it_does(any_re
     }
     assert with_token == {"operator"}
     (binding,) = any_rendering.of("RoleBinding")
-    assert [(one["kind"], one["name"]) for one in binding["subjects"]] == [("ServiceAccount", "operator")]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "operator", "namespace": "pipefleet"}]
     assert not any_rendering.of("ClusterRole")
     (role,) = any_rendering.of("Role")
     allowed = {
