@@ -115,9 +115,11 @@ def test_who_sizes_a_deployment_is_not_overruled_by_the_next_apply(any_rendering
     assert any_rendering.one("Deployment", "operator")["spec"]["replicas"] == 2
 
 
-def test_a_cold_runner_is_none_of_the_deployments_pods(any_rendering: Manifests) -> None:
-    """The operator's Jobs take over the template's labels, all but `pipefleet.dev/start`."""
-    assert any_rendering.one("Deployment", "runner")["spec"]["selector"]["matchLabels"]["pipefleet.dev/start"] == "warm"
+def test_cold_runners_are_selected_like_warm_ones_and_told_from_them(any_rendering: Manifests) -> None:
+    """The operator's Jobs take over the template's labels, with another `pipefleet.dev/start`."""
+    spec = any_rendering.one("Deployment", "runner")["spec"]
+    assert spec["selector"]["matchLabels"] == {NAME: "runner"}
+    assert spec["template"]["metadata"]["labels"]["pipefleet.dev/start"] == "warm"
 
 
 def admitted(manifests: Manifests, labels: dict[str, str]) -> list[Object]:

@@ -116,6 +116,6 @@ def test_only_the_operator_has_a_token_and_it_may_do_no_more_than_it_does(any_re
         ("jobs",): {"list", "watch", "create", "delete"},
         ("pods",): {"list", "watch"},
         ("events",): {"list", "watch"},
-        ("deployments", "runner"): {"get", "list", "watch"},
-        ("deployments/scale", "runner"): {"get", "patch"},
+        ("deployments", "runner"): {"list", "watch"},
+        ("deployments/scale", "runner"): {"patch"},
     }
