@@ -55,6 +55,10 @@ def test_the_images_install_the_same_uv_as_the_makefile() -> None:
         assert re.findall(r"uv==[\d.]+", str(stages(service)[0].of("RUN"))) == wanted
 
 
+def test_the_readme_builds_a_bot_on_the_image_that_is_built_here() -> None:
+    assert f"\nFROM pipefleet-runner:{VERSION}\n" in (ROOT / "README.md").read_text()
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_ports_users_and_healthchecks_are_those_of_the_manifests(fleet: Manifests, service: str) -> None:
     final = stages(service)[1]
@@ -73,6 +77,14 @@ def test_nothing_comes_into_an_image_but_code_and_the_lock_file() -> None:
     assert lines[0] == "*"
     let_in = {line for line in lines if line.startswith("!")}
     assert let_in == {"!pyproject.toml", "!uv.lock", "!shared", "!services"}
+
+
+async def use(http: httpx.AsyncClient) -> None:
+    """The page with its script, and a session, for which the scripts of `shared` are needed."""
+    for path in ("/client/", "/client/local_media.js"):
+        assert (await http.get(path)).status_code == 200
+    joined = await http.post("/join", json={"transport": "none"}, headers={"Authorization": "Bearer key"})
+    assert joined.status_code == 202
 
 
 async def start_and_stop(children: Children, built: Built, service: str) -> None:
@@ -98,6 +110,8 @@ async def start_and_stop(children: Children, built: Built, service: str) -> None
             return (await http.get("/readyz")).status_code == 200
 
         await until(ready)
+        if service == "gateway":
+            await use(http)
     child.terminate()
     assert await child.wait() == 0, child.output()
     assert not healthy()
