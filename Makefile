@@ -1,15 +1,17 @@
 # Everything starts from a bare Python: uv and all packages are installed by the first command that needs them.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-all test-faults lint bench packages packages-up
+.PHONY: help up test test-all test-faults lint bench images k8s-secrets packages packages-up
 SHELL := /bin/bash
 
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := .venv/bin/python
 PYTEST := $(RUN) -m pytest
+DOCKER ?= docker
+VERSION ?= 0.1.0
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: packages-up ## the whole fleet on this machine: GATEWAY_PORT, REDIS_URL, BOT, RUNNER_SLOTS and COLD_MAX are obeyed
 	@$(RUN) -m up
@@ -33,6 +35,18 @@ bench: packages ## the benchmarks
 	@if compgen -G 'tests/bench/bench_*.py' >/dev/null; \
 	then $(PYTEST) tests/bench -o python_files='bench_*.py' -s $(ARGS); \
 	else echo 'There are no benchmarks yet.'; fi
+
+images: ## the three images, with docker or what DOCKER says; VERSION is their tag
+	@for service in gateway operator runner; do \
+	  $(DOCKER) build -f services/$$service/Dockerfile -t pipefleet-$$service:$(VERSION) . || exit; \
+	done
+
+k8s-secrets: k8s/secrets/secrets.env ## a password and keys for a cluster, unless there are some
+
+k8s/secrets/secrets.env:
+	@umask 077 && for name in REDIS_PASSWORD JOIN_KEYS ADMIN_KEYS TURN_SECRET; do \
+	  echo "$$name=$$(head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n')"; \
+	done >$@.new && mv $@.new $@ && echo 'The keys are in $@: keep it, and keep it to yourself.'
 
 packages: $(UV)
 	@$(UV) sync --frozen --quiet

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get
 import msgspec
 from msgspec import Meta
 
-from shared import agents, redis_url
+from shared import agents, ice, redis_url
 from shared.errors import SettingsError
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -73,6 +73,23 @@ class LaunchSettings(SessionSettings, frozen=True, kw_only=True):
     """Makes and removes the rooms of `createDailyRoom` on the gateway; mints the bot's own token on the runner."""
     daily_api_url: str = "https://api.daily.co/v1"
     """Daily's REST API."""
+    ice_servers: Names = ()
+    """STUN and TURN URLs, as they are reached from here: for clients that ask at `/start`, and for bots."""
+    turn_secret: str = ""
+    """The secret of the TURN servers (coturn's `static-auth-secret`), from which each session gets a credential."""
+
+    def __post_init__(self) -> None:
+        """Refuse servers with which no call can be made.
+
+        Raises:
+            ValueError: one has no URL that we know, or is a TURN server without a secret.
+        """
+        ice.check(self.ice_servers, self.turn_secret)
+
+    def ice_servers_of(self, session_id: str, now: float) -> list[ice.IceServer]:
+        """What one end of a session's call uses; good for the longest that a session can take from now on."""
+        longest_s = self.launch_deadline_s + self.join_timeout_s + self.max_duration_s
+        return ice.ice_servers(self.ice_servers, self.turn_secret, session_id, now + longest_s)
 
 
 S = TypeVar("S", bound=msgspec.Struct)

@@ -9,6 +9,8 @@ PROGRAMS = {
     "redis-server": "the scripts were tried on the embedded Valkey only",
     "chromium": "no page was opened in a browser",
     "npm": "Pipecat's published JavaScript client was not tried",
+    "make": "no cluster's secrets were made",
+    "turnserver": "no call went through a TURN server",
 }
 """Programs that CI must have, and what it means where one is missing; said at the end of every run."""
 

@@ -63,9 +63,12 @@ class Caller:
     async def open(self) -> Self:
         await self.page.add_init_script(_EARS)
         await self.page.goto(f"{self.fleet.http.base_url}/client/")
-        # The button is there before, and does nothing.
-        await self.page.locator("[data-slot=connect-button][data-state=initialized]").wait_for()
+        await self.until_ready()
         return self
+
+    async def until_ready(self) -> None:
+        """Returns when "Connect" can be pressed: the button is there before, and does nothing."""
+        await self.page.locator("[data-slot=connect-button][data-state=initialized]").wait_for()
 
     async def connect(self) -> str:
         """Press "Connect"; gives the session's id when the bot is there."""

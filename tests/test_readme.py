@@ -54,6 +54,6 @@ def test_the_settings_in_the_readme_are_those_of_the_code() -> None:
     assert written() == wanted()
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\(((?:services|shared|tests|docs)/[^)]*)\)", README.read_text()))
+@pytest.mark.parametrize("path", re.findall(r"\]\(((?:services|shared|tests|docs|k8s)/[^)]*)\)", README.read_text()))
 def test_a_file_that_the_readme_points_at_is_there(path: str) -> None:
     assert (ROOT / Path(path)).exists()

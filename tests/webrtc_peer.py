@@ -15,6 +15,8 @@ from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
+    RTCIceServer,
+    RTCIceTransportPolicy,
     RTCPeerConnection,
     RTCSessionDescription,
 )
@@ -39,16 +41,17 @@ class CallEndedError(Exception):
 class WebRTCPeer:
     """One caller. `async with` calls and hangs up.
 
-    Offers one audio track and one data channel, with host candidates only (no STUN). Silence is sent whenever nothing
-    is spoken, as a microphone does.
+    Offers one audio track and one data channel, with host candidates only (no STUN), or with those of a TURN server
+    only. Silence is sent whenever nothing is spoken, as a microphone does.
     """
 
-    def __init__(self, signal_offer: SignalOffer) -> None:
+    def __init__(self, signal_offer: SignalOffer, relay: RTCIceServer | None = None) -> None:
         """Prepare a call; nothing happens before `connect`.
 
         Args:
             signal_offer: Takes the offer (``{"sdp", "type"}``, all candidates included) to the bot and brings back the
                 answer in the same form; further keys are kept in `answer`.
+            relay: The TURN server through which everything is to go.
         """
         self.answer: Mapping[str, str] = {}
         self.messages: list[str] = []
@@ -56,6 +59,7 @@ class WebRTCPeer:
         self.heard = array("h")
         """All the audio since the call began: mono, at `EARPHONE_RATE_HZ`."""
         self._signal_offer = signal_offer
+        self._relay = relay
         self._connection: RTCPeerConnection | None = None
         self._channel: RTCDataChannel | None = None
         self._open = asyncio.Event()
@@ -88,7 +92,10 @@ class WebRTCPeer:
     async def create_offer(self) -> dict[str, str]:
         """Open the connection and return its offer, with all of its candidates."""
         # aiortc falls back to a public STUN server unless told that there is none.
-        connection = self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        configuration = RTCConfiguration(iceServers=[])
+        if self._relay:
+            configuration = RTCConfiguration([self._relay], iceTransportPolicy=RTCIceTransportPolicy.RELAY)
+        connection = self._connection = RTCPeerConnection(configuration)
         connection.addTransceiver(self._microphone, direction="sendrecv")
         connection.on("track", self._listen)
         self._channel = connection.createDataChannel("pipecat")

@@ -1,6 +1,7 @@
 """Who may do what.
 
-A route says in its `opt` what it is: `OPEN`, `START`, or, when it says nothing, only for those who may do everything.
+A route says in its `opt` what it is: `OPEN`, `PROBE`, `START`, or, when it says nothing, only for those who may do
+everything.
 """
 
 import hmac
@@ -14,6 +15,8 @@ from services.gateway.errors import Forbidden, HttpError, Unauthorized
 
 OPEN = {"access": "open"}
 """For everyone."""
+PROBE = {**OPEN, "host": "any"}
+"""For everyone, and by whatever name: a kubelet or load balancer calls by address. It tells and changes nothing."""
 START = {"access": "start"}
 """For those who may start sessions and connect to them."""
 ALL: dict[str, str] = {}
@@ -51,7 +54,7 @@ class Keys:
 
 def refusals(access: dict[str, str]) -> tuple[HttpError, ...]:
     """What the guard says to those who may not."""
-    if access == OPEN:
+    if access.get("access") == "open":
         return ()
     return (Unauthorized(NO_KEY),) if access == START else (Unauthorized(NO_KEY), Forbidden(WRONG_KEY))
 

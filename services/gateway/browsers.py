@@ -34,10 +34,12 @@ def cors(origins: Sequence[str]) -> CORSConfig | None:
 def local_only(origins: Sequence[str]) -> Guard:
     """A guard for requests that were sent to this machine by a name of its own, and by no page from elsewhere.
 
-    `origins` are the sites whose pages may all the same.
+    `origins` are the sites whose pages may all the same. Some handlers may be asked by any name.
     """
 
-    def guard(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        if handler.opt.get("host") == "any":
+            return
         host = connection.headers.get("host", "")
         match = _HOST.fullmatch(host)
         if not match or not loopback((match["ipv6"] or match["name"] or "").lower()):

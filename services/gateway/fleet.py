@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 from litestar import Response, get
 
-from services.gateway.auth import OPEN
+from services.gateway.auth import PROBE
 from services.gateway.documentation import documented
 from services.gateway.errors import Away
 from services.gateway.parts import Injected
@@ -97,13 +97,13 @@ async def fleet(parts: Injected) -> FleetView:
     )
 
 
-@get("/healthz", sync_to_thread=False, tags=["health"], **documented({200: Health()}, access=OPEN))
+@get("/healthz", sync_to_thread=False, tags=["health"], **documented({200: Health()}, access=PROBE))
 def healthz() -> Health:
     """Say that the process is alive."""
     return Health()
 
 
-@get("/readyz", tags=["health"], **documented({200: Health()}, Away(), access=OPEN))
+@get("/readyz", tags=["health"], **documented({200: Health()}, Away(), access=PROBE))
 async def readyz(parts: Injected) -> Response[Health]:
     """Say whether the gateway can do its work: Redis answers."""
     try:

@@ -1,5 +1,6 @@
 """Starting a session as Pipecat's own runner and Pipecat Cloud have it, for their client SDKs."""
 
+import time
 from typing import Annotated, Any, TypeAlias
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ from services.gateway.errors import (
 )
 from services.gateway.join import EXAMPLE, JoinRequest, accept, launch_of
 from services.gateway.parts import Injected, Parts
+from shared.ice import IceServer
 
 TRANSPORTS = ("webrtc", "daily")
 
@@ -42,12 +44,6 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         dict[str, Any] | None, Meta(description="Daily's own, for the client's token.")
     ] = None
     enable_default_ice_servers: bool = False
-
-
-class IceServer(msgspec.Struct, frozen=True, kw_only=True):
-    """STUN or TURN."""
-
-    urls: list[str]
 
 
 class IceConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -144,8 +140,9 @@ async def _start(parts: Parts, data: StartRequest, agent: str | None) -> StartRe
     wish = msgspec.structs.replace(join_request(data), agent=agent)
     launch = launch_of(wish, parts.settings, str(uuid4()))
     reply = await accept(parts, launch)
-    servers = parts.settings.ice_servers if data.enable_default_ice_servers else ()
-    ice = IceConfig(ice_servers=[IceServer(urls=list(servers))]) if servers else UNSET
+    asked = data.enable_default_ice_servers
+    servers = parts.settings.ice_servers_of(reply.session_id, time.time()) if asked else []
+    ice = IceConfig(ice_servers=servers) if servers else UNSET
     return StartReply(session_id=reply.session_id, ice_config=ice)
 
 

@@ -22,8 +22,8 @@ class GatewaySettings(LaunchSettings, frozen=True, kw_only=True):
     """Keys that may start sessions and connect to them."""
     admin_keys: Names = ()
     """Keys that may do everything: also command, read and end sessions."""
-    ice_servers: Names = ()
-    """STUN and TURN URLs for clients that ask for them at `/start`."""
+    gateway_without_keys: bool = False
+    """1: without keys, listen also beyond loopback; for a container whose port is published to 127.0.0.1 alone."""
 
     cors_origins: Names = ()
     """Other sites whose pages may send requests, such as `http://localhost:5173`."""
@@ -32,9 +32,11 @@ class GatewaySettings(LaunchSettings, frozen=True, kw_only=True):
         """Refuse to serve the world without a key.
 
         Raises:
-            ValueError: keys are missing.
+            ValueError: keys are missing, or what all who make launches need is wrong.
         """
-        if not (self.join_keys or self.admin_keys or loopback(self.gateway_host)):
+        super().__post_init__()
+        keys = self.join_keys or self.admin_keys
+        if not (keys or self.gateway_without_keys or loopback(self.gateway_host)):
             raise ValueError(
                 f"JOIN_KEYS, ADMIN_KEYS: without keys the gateway listens on loopback only, "
                 f"but GATEWAY_HOST is {self.gateway_host!r}"

@@ -183,7 +183,7 @@ class Session:
         self._in_room = asyncio.Event()
         self._signals: asyncio.Queue[Do] = asyncio.Queue()
         self._commands: asyncio.Queue[Do] = asyncio.Queue()
-        self._signalling = _signalling() if begin.launch.transport == "webrtc" else None
+        self._signalling = _signalling(settings, begin.launch) if begin.launch.transport == "webrtc" else None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
@@ -424,10 +424,13 @@ async def _never() -> Over:
     return await never
 
 
-def _signalling() -> "Signalling":
+def _signalling(settings: RunnerSettings, launch: Launch) -> "Signalling":
     from services.runner.webrtc import Signalling  # noqa: PLC0415 - who has no WebRTC does not pay for it
 
-    return Signalling()
+    servers = settings.ice_servers_of(launch.session_id, time.time())
+    for server in servers:
+        bot_logs.hide(server.credential)
+    return Signalling(servers)
 
 
 def _seen() -> "Seen | None":

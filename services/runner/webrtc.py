@@ -1,22 +1,27 @@
 """The bot's end of a WebRTC connection: signalling arrives as commands, the answer leaves as a reply."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
-from aiortc import InvalidAccessError, InvalidStateError, RTCIceCandidate
+from aiortc import InvalidAccessError, InvalidStateError, RTCIceCandidate, RTCIceServer
 from aiortc.sdp import candidate_from_sdp
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
 from services.runner.participants import participants
 from shared.contract import Candidates, CommandReason, IceCandidate, Offer, Outcome, Reply
+from shared.ice import IceServer
 
 
 class Signalling:
     """One client's connection: the first offer makes it, later ones of the same client renew it."""
 
-    def __init__(self) -> None:
+    def __init__(self, ice_servers: Sequence[IceServer]) -> None:
         self.connected = asyncio.Event()
         """The client is connected, and the bot's transport with it."""
+        self._ice_servers = [
+            RTCIceServer(one.urls, one.username or None, one.credential or None) for one in ice_servers
+        ]
         self._connection: SmallWebRTCConnection | None = None
         self._offered: asyncio.Future[tuple[SmallWebRTCConnection, Any]] = asyncio.get_running_loop().create_future()
 
@@ -27,7 +32,7 @@ class Signalling:
     async def offer(self, offer: Offer) -> Reply:
         """Answer an offer; a second client is refused, for a session has one."""
         if self._connection is None:
-            connection = SmallWebRTCConnection()
+            connection = SmallWebRTCConnection(self._ice_servers)
             try:
                 await connection.initialize(offer.sdp, offer.sdp_type)
             except (ValueError, InvalidStateError, InvalidAccessError) as error:

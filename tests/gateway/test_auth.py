@@ -85,3 +85,4 @@ def test_any_other_host_needs_keys(host: str) -> None:
         load(GatewaySettings, {"GATEWAY_HOST": host})
     assert load(GatewaySettings, {"GATEWAY_HOST": host, "JOIN_KEYS": "a, b"}).join_keys == ("a", "b")
     assert load(GatewaySettings, {"GATEWAY_HOST": host, "ADMIN_KEYS": "c"}).admin_keys == ("c",)
+    assert load(GatewaySettings, {"GATEWAY_HOST": host, "GATEWAY_WITHOUT_KEYS": "1"}).join_keys == ()

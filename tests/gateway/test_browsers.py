@@ -12,7 +12,8 @@ OURS = ["localhost", "localhost:4444", "LocalHost:4444", "127.0.0.1:4444", "127.
 THEIRS = ["evil.example", "evil.example:4444", "localhost.evil.example", "10.0.0.1:4444", "0.0.0.0:4444", "[::2]:4444",
           "localhost:4444:1", "127.0.0.1.evil.example", "evil.example@localhost", "[localhost", "",
           "[::1]evil.example"]  # fmt: skip
-PAGES = ["/", "/client/", "/schema", "/healthz", "/status", "/fleet"]
+PAGES = ["/", "/client/", "/schema", "/status", "/fleet"]
+PROBES = ["/healthz", "/readyz"]
 KEY = {"Authorization": "Bearer key"}
 
 
@@ -36,6 +37,17 @@ async def test_without_keys_a_name_that_was_pointed_at_this_machine_is_refused(
     assert await redis.xlen(LAUNCH) == 0
     for path in PAGES:
         assert (await gateway.http.get(path, headers={"Host": host})).status_code == 403
+
+
+@pytest.mark.parametrize("keys", [(), ("key",)])
+async def test_a_probe_is_answered_by_any_name_with_keys_and_without(
+    gateway_with: StartGateway, keys: tuple[str, ...]
+) -> None:
+    """A kubelet calls by the Pod's address, and has no key."""
+    async with gateway_with(join_keys=keys) as gateway:
+        for path in PROBES:
+            answer = await gateway.http.get(path, headers={"Host": "10.0.0.7:4444"})
+            assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
 @pytest.mark.parametrize(

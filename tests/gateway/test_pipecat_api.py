@@ -1,3 +1,4 @@
+import time
 from typing import Any
 
 import pytest
@@ -49,6 +50,20 @@ async def test_ice_servers_are_given_to_those_who_ask_where_there_are_some(gatew
         not_asked = (await gateway.http.post("/start", json={"transport": "webrtc"})).json()
     assert asked["iceConfig"] == {"iceServers": [{"urls": ["stun:a.example", "stun:b.example"]}]}
     assert "iceConfig" not in not_asked
+
+
+async def test_a_turn_server_comes_with_a_credential_of_this_session(gateway_with: StartGateway) -> None:
+    urls = ("turn:a.example", "stun:b.example", "turns:a.example:443?transport=tcp")
+    async with gateway_with(ice_servers=urls, turn_secret="turn-secret") as gateway:
+        asked = (await gateway.http.post("/start", json=PAGE)).json()
+        longest_s = gateway.parts.settings.max_duration_s
+    stun, turn = asked["iceConfig"]["iceServers"]
+    assert stun == {"urls": ["stun:b.example"]}
+    assert turn["urls"] == ["turn:a.example", "turns:a.example:443?transport=tcp"]
+    good_until, _, whose = turn["username"].partition(":")
+    assert whose == asked["sessionId"]
+    assert int(good_until) > time.time() + longest_s
+    assert "turn-secret" not in str(asked)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,199 @@
+"""`kubectl apply -k k8s/`: accepted by a cluster, and in agreement with the code."""
+
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import kubernetes_validate
+import msgspec
+import pytest
+
+from services.gateway.settings import GatewaySettings
+from services.operator.settings import OperatorSettings
+from services.runner.settings import RunnerSettings
+from services.runner.supervisor import HAND_BACK_WITHIN_S
+from shared import redis_url
+from shared.health import _response
+from shared.settings import load, variable
+from tests.deployment.manifests import NAME, SERVICES, Manifests, Object, copy_of_k8s, kustomize, make_secrets, rendered
+from tests.processes import ROOT
+from tests.test_readme import KINDS
+
+MINORS = ("1.35", "1.36", "1.37")
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+needs_the_kubernetes_launcher = pytest.mark.xfail(
+    "kubernetes" not in get_args(get_type_hints(OperatorSettings)["launcher"]),
+    reason="the operator starts no Jobs",
+    strict=True,
+)
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_every_object_is_what_the_published_schemas_say(any_rendering: Manifests, minor: str) -> None:
+    assert len(any_rendering.objects) > 15
+    for one in any_rendering.objects:
+        kubernetes_validate.validate(one, minor, strict=True)
+
+
+def test_no_two_objects_are_the_same(any_rendering: Manifests) -> None:
+    names = Counter((one["kind"], one["metadata"]["name"]) for one in any_rendering.objects)
+    assert set(names.values()) == {1}
+
+
+def test_every_label_that_is_selected_by_is_there(any_rendering: Manifests) -> None:
+    pods = [template["metadata"]["labels"] for _, template in any_rendering.templates()]
+    for one in any_rendering.objects:
+        selector = one.get("spec", {}).get("selector", {})
+        wanted = selector.get("matchLabels", selector).items()
+        assert not wanted or sum(wanted <= labels.items() for labels in pods) == 1, one["metadata"]["name"]
+
+
+@needs_the_kubernetes_launcher
+def test_each_variable_is_one_of_the_settings(fleet: Manifests) -> None:
+    known = {variable(field.name) for kind in KINDS.values() for field in msgspec.structs.fields(kind)}
+    for service, kind in KINDS.items():
+        environ = fleet.environment(service)
+        own = {variable(field.name) for field in msgspec.structs.fields(kind)} | {"REDIS_PASSWORD"}
+        assert set(fleet.one("ConfigMap", "settings")["data"]) <= known
+        assert {one["name"] for one in fleet.container(service)["env"]} <= own
+        load(kind, environ)
+
+
+def test_the_gateway_is_where_its_service_and_its_probes_look_for_it(any_rendering: Manifests) -> None:
+    settings = load(GatewaySettings, any_rendering.environment("gateway"))
+    container = any_rendering.container("gateway")
+    assert container["ports"] == [{"name": "http", "containerPort": settings.gateway_port}]
+    (port,) = any_rendering.one("Service", "gateway")["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (settings.gateway_port, "http")
+    assert settings.gateway_host == "0.0.0.0"  # noqa: S104 - it is in a Pod
+    assert settings.join_keys
+    assert settings.admin_keys
+    assert not settings.gateway_without_keys
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_probes_ask_for_what_is_served(any_rendering: Manifests, service: str) -> None:
+    container = any_rendering.container(service)
+    (port,) = container["ports"]
+    if service != "gateway":
+        assert str(port["containerPort"]) == any_rendering.environment(service)["HEALTH_PORT"]
+    for probe, path in (("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
+        assert container[probe]["httpGet"] == {"path": path, "port": port["name"]}
+        assert _response([path], lambda: True).startswith(b"HTTP/1.1 200")
+
+
+def test_whoever_drains_is_given_the_time(any_rendering: Manifests) -> None:
+    runner = load(RunnerSettings, any_rendering.environment("runner"))
+    gateway = load(GatewaySettings, any_rendering.environment("gateway"))
+    assert grace(any_rendering, "runner") > runner.drain_grace_s + runner.stop_grace_s + HAND_BACK_WITHIN_S
+    pause_s = any_rendering.container("gateway")["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert grace(any_rendering, "gateway") > pause_s + gateway.gateway_grace_s
+
+
+def grace(manifests: Manifests, service: str) -> int:
+    return int(manifests.one("Deployment", service)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"])
+
+
+def test_all_services_are_led_to_one_redis_with_its_password(fleet: Manifests) -> None:
+    urls = {fleet.environment(service)["REDIS_URL"] for service in SERVICES}
+    assert len(urls) == 1
+    address = redis_url.parse(urls.pop())
+    (port,) = fleet.one("Service", "redis")["spec"]["ports"]
+    assert address.nodes == (("redis", port["port"]),)
+    assert address.options["password"] == fleet.environment("gateway")["REDIS_PASSWORD"]
+    assert len(address.options["password"]) == 48
+
+
+def test_who_sizes_a_deployment_is_not_overruled_by_the_next_apply(any_rendering: Manifests) -> None:
+    for service in ("gateway", "runner"):
+        assert "replicas" not in any_rendering.one("Deployment", service)["spec"]
+    target = any_rendering.one("HorizontalPodAutoscaler", "gateway")["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("Deployment", "gateway")
+    assert any_rendering.one("ConfigMap", "settings")["data"]["RUNNER_DEPLOYMENT"] == "runner"
+    assert any_rendering.one("Deployment", "operator")["spec"]["replicas"] == 2
+
+
+def test_cold_runners_are_selected_like_warm_ones_and_told_from_them(any_rendering: Manifests) -> None:
+    """The operator's Jobs take over the template's labels, with another `pipefleet.dev/start`."""
+    spec = any_rendering.one("Deployment", "runner")["spec"]
+    assert spec["selector"]["matchLabels"] == {NAME: "runner"}
+    assert spec["template"]["metadata"]["labels"]["pipefleet.dev/start"] == "warm"
+
+
+def admitted(manifests: Manifests, labels: dict[str, str]) -> list[Object]:
+    """The ingress rules of all policies for a Pod; there is at least one policy, so all else is refused."""
+    policies = [
+        policy["spec"]
+        for policy in manifests.of("NetworkPolicy")
+        if policy["spec"]["podSelector"].get("matchLabels", {}).items() <= labels.items()
+    ]
+    assert any("Ingress" in policy["policyTypes"] for policy in policies)
+    return [rule for policy in policies for rule in policy.get("ingress", [])]
+
+
+def test_runners_and_operators_accept_nothing_and_redis_the_fleet_alone(fleet: Manifests) -> None:
+    pods = {name: template["metadata"]["labels"] for name, template in fleet.templates()}
+    assert admitted(fleet, pods["runner"]) == []
+    assert admitted(fleet, {**pods["runner"], "pipefleet.dev/start": "cold"}) == []
+    assert admitted(fleet, pods["operator"]) == []
+    assert admitted(fleet, pods["gateway"]) == [{"ports": [{"port": "http"}]}]
+    (rule,) = admitted(fleet, pods["redis"])
+    (only,) = rule["from"][0]["podSelector"]["matchExpressions"]
+    assert (only["key"], only["operator"], set(only["values"])) == (NAME, "In", set(SERVICES))
+    assert {labels[NAME] for labels in pods.values()} == {*SERVICES, "redis"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_images_are_those_that_are_built_here(fleet: Manifests, service: str) -> None:
+    container = fleet.container(service)
+    assert container["image"] == f"pipefleet-{service}:{VERSION}"
+    assert "command" not in container
+    assert "args" not in container
+
+
+def test_the_overlays_bring_another_redis_and_another_registry(renderings: dict[str, Manifests]) -> None:
+    elsewhere = renderings["k8s/overlays/external-redis"]
+    assert not elsewhere.of("StatefulSet")
+    for service in SERVICES:
+        assert elsewhere.environment(service)["REDIS_URL"] == "rediss://user:word@redis.example.com:6380/0"
+    private = renderings["k8s/overlays/private-registry"]
+    for service in SERVICES:
+        assert private.container(service)["image"].startswith("registry.example.com/")
+        assert private.one("Deployment", service)["spec"]["template"]["spec"]["imagePullSecrets"]
+    assert private.environment("runner")["OPENAI_API_KEY"] == "sk"
+    assert "OPENAI_API_KEY" not in private.environment("gateway")
+
+
+def test_runners_are_told_no_key_of_the_gateway(any_rendering: Manifests) -> None:
+    assert not {"JOIN_KEYS", "ADMIN_KEYS"} & any_rendering.environment("runner").keys()
+
+
+@pytest.mark.parametrize(
+    ("file", "line"), [("fleet/settings.env", "LEASE=30\n"), ("secrets/secrets.env", "ADMIN_KEYS_OF_OLD=x\n")]
+)
+def test_a_changed_setting_or_secret_rolls_the_pods(tmp_path: Path, file: str, line: str) -> None:
+    folder = copy_of_k8s(tmp_path) / "k8s"
+    before = dict(rendered(folder).templates())
+    with (folder / file).open("a") as settings:
+        settings.write(line)
+    after = dict(rendered(folder).templates())
+    assert all(before[service] != after[service] for service in SERVICES)
+
+
+def test_without_secrets_nothing_is_applied_and_the_missing_file_is_named(tmp_path: Path) -> None:
+    folder = copy_of_k8s(tmp_path) / "k8s"
+    (folder / "secrets/secrets.env").unlink()
+    result = kustomize(folder)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "secrets/secrets.env: no such file" in result.stderr
+
+
+def test_secrets_are_made_once_readable_by_their_owner_alone_and_never_committed(tmp_path: Path) -> None:
+    secrets = copy_of_k8s(tmp_path) / "k8s/secrets/secrets.env"
+    made = secrets.read_text()
+    make_secrets(tmp_path)
+    assert secrets.read_text() == made
+    assert secrets.stat().st_mode & 0o077 == 0
+    assert "k8s/**/secrets.env" in (ROOT / ".gitignore").read_text().splitlines()
