@@ -50,7 +50,6 @@ async def burst(ground: Ground, slots: int, size: int) -> list[Launch]:
 async def check_served_once(ground: Ground, launches: list[Launch], jobs: int) -> None:
     """Each launch had one bot, there were exactly so many Jobs, and with the last bot the last Job is over."""
     assert sorted(line.session_id for line in ground.entered()) == sorted(one.session_id for one in launches)
-    assert [name for name in ground.created() if not name.endswith("-1")] == [], "a second Job for one launch"
     again = [name for name, times in Counter(ground.created()).items() if times > 1]
     assert again == [], "deleted, and made again"
     assert len(ground.created()) == jobs
