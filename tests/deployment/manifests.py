@@ -19,6 +19,8 @@ KUBECTL = str(Path(sys.executable).parent / "kubectl")
 ROOTS = ("k8s", "k8s/overlays/external-redis", "k8s/overlays/private-registry")
 SERVICES = ("gateway", "operator", "runner")
 NAME = "app.kubernetes.io/name"
+MINORS = ("1.35", "1.36", "1.37")
+"""The last minor versions of Kubernetes, whose published schemas objects are held to."""
 WITH_PODS = {"Deployment", "StatefulSet"}
 
 Object = dict[str, Any]

@@ -3,31 +3,32 @@
 import tomllib
 from collections import Counter
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 import kubernetes_validate
 import msgspec
 import pytest
 
 from services.gateway.settings import GatewaySettings
-from services.operator.settings import OperatorSettings
 from services.runner.settings import RunnerSettings
 from services.runner.supervisor import HAND_BACK_WITHIN_S
 from shared import redis_url
 from shared.health import _response
 from shared.settings import load, variable
-from tests.deployment.manifests import NAME, SERVICES, Manifests, Object, copy_of_k8s, kustomize, make_secrets, rendered
+from tests.deployment.manifests import (
+    MINORS,
+    NAME,
+    SERVICES,
+    Manifests,
+    Object,
+    copy_of_k8s,
+    kustomize,
+    make_secrets,
+    rendered,
+)
 from tests.processes import ROOT
 from tests.test_readme import KINDS
 
-MINORS = ("1.35", "1.36", "1.37")
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-
-needs_the_kubernetes_launcher = pytest.mark.xfail(
-    "kubernetes" not in get_args(get_type_hints(OperatorSettings)["launcher"]),
-    reason="the operator starts no Jobs",
-    strict=True,
-)
 
 
 @pytest.mark.parametrize("minor", MINORS)
@@ -50,7 +51,6 @@ def test_every_label_that_is_selected_by_is_there(any_rendering: Manifests) -> N
         assert not wanted or sum(wanted <= labels.items() for labels in pods) == 1, one["metadata"]["name"]
 
 
-@needs_the_kubernetes_launcher
 def test_each_variable_is_one_of_the_settings(fleet: Manifests) -> None:
     known = {variable(field.name) for kind in KINDS.values() for field in msgspec.structs.fields(kind)}
     for service, kind in KINDS.items():

@@ -4,9 +4,11 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import kubernetes_validate
 import pytest
 
-from tests.deployment.manifests import Manifests, Object
+from services.operator.job_manifest import job_manifest
+from tests.deployment.manifests import MINORS, Manifests, Object
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 SECCOMP = {"RuntimeDefault", "Localhost"}
@@ -55,6 +57,17 @@ def test_no_pod_violates_the_restricted_profile(any_rendering: Manifests) -> Non
     assert {name: violations(template["spec"]) for name, template in any_rendering.templates()} == {
         name: [] for name, _ in any_rendering.templates()
     }
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_a_cold_job_of_the_runner_deployment_is_a_job_that_the_namespace_admits(
+    any_rendering: Manifests, minor: str
+) -> None:
+    deployment = copy.deepcopy(any_rendering.one("Deployment", "runner"))
+    deployment["metadata"]["uid"] = "d1"
+    job = job_manifest(deployment, "6f1c", 2, number=1, max_duration_s=3600.0)
+    kubernetes_validate.validate(job, minor, strict=True)
+    assert violations(job["spec"]["template"]["spec"]) == []
 
 
 def test_the_namespace_enforces_it(any_rendering: Manifests) -> None:

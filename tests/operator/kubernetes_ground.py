@@ -3,40 +3,29 @@
 import asyncio
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from shared.contract import ColdStart, Ended, Launch, Leave
 from shared.events import history
 from shared.redis_connection import Redis
+from tests.deployment.manifests import Object, copy_of_k8s, rendered
 from tests.fakes.kubernetes_api.cluster import Cluster
 from tests.launching import SCRIPTED, Record, offer, records, send
 from tests.processes import Child, Children, session_event
 
 IMAGE = "pipefleet-runner:1"
 ACCOUNT = "operator"
-RULES: list[dict[str, Any]] = [
-    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "delete", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["list", "watch"]},
-    {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["runner"], "verbs": ["list", "watch"]},
-    {"apiGroups": ["apps"], "resources": ["deployments/scale"], "resourceNames": ["runner"], "verbs": ["patch"]},
-]
-RBAC: list[dict[str, Any]] = [
-    {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}},
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": {"name": ACCOUNT},
-        "rules": RULES,
-    },
-    {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": ACCOUNT},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT},
-        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": "pipefleet"}],
-    },
-]
+
+
+@cache
+def rbac() -> tuple[Object, ...]:
+    """What `k8s/` lets the operator do, as it is applied: its ServiceAccount, Role and RoleBinding."""
+    with TemporaryDirectory() as folder:
+        fleet = rendered(copy_of_k8s(Path(folder)) / "k8s")
+    return tuple(fleet.one(kind, ACCOUNT) for kind in ("ServiceAccount", "Role", "RoleBinding"))
 
 
 def deployment(replicas: int = 0, **container: Any) -> dict[str, Any]:
@@ -70,7 +59,7 @@ class Ground:
     def prepare(self, **env: str) -> None:
         """Access for operators, the runner Deployment, and the image that its Pods run: the scripted bot's runner."""
         command = [sys.executable, "-m", "services.runner"]
-        self.cluster.apply(*RBAC, deployment())
+        self.cluster.apply(*rbac(), deployment())
         self.cluster.run_image(IMAGE, command, **self._bot(), **env)
 
     def operator(self, **env: str) -> Child:

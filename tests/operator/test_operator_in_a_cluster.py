@@ -11,7 +11,7 @@ from shared.contract import ColdStart, Ended, Presence, Running
 from shared.presence import announce
 from shared.redis_connection import Redis
 from tests.fakes.kubernetes_api.access import rules_from
-from tests.operator.kubernetes_ground import ACCOUNT, RBAC, RULES, Ground, unfinished
+from tests.operator.kubernetes_ground import ACCOUNT, Ground, rbac, unfinished
 from tests.processes import session_event
 from tests.waiting import until
 
@@ -105,7 +105,7 @@ async def test_an_operator_uses_exactly_what_its_role_grants(ground: Ground) -> 
     ground.warm_runner(1)
     await session_event(ground.redis, launch.session_id, Ended)
     await ground.cluster.until(lambda: not unfinished(ground.cluster))
-    granted = {grant for rule in rules_from(RBAC, ACCOUNT, "pipefleet") for grant in rule.granted()}
+    granted = {grant for rule in rules_from([*rbac()], ACCOUNT, "pipefleet") for grant in rule.granted()}
     assert ground.cluster.used == granted
     assert not [one.path for one in ground.cluster.requests if one.status == 403]
 
@@ -155,11 +155,12 @@ async def test_an_operator_says_that_the_api_is_away_and_goes_on_afterwards(grou
 
 
 async def test_what_an_operator_may_not_see_is_told_on_the_session(ground: Ground) -> None:
-    ground.cluster.apply({**RBAC[1], "rules": RULES[1:]})
+    role = next(one for one in rbac() if one["kind"] == "Role")
+    ground.cluster.apply({**role, "rules": [rule for rule in role["rules"] if "jobs" not in rule["resources"]]})
     ground.operator()
     launch = await ground.offer("return")
     event = await session_event(ground.redis, launch.session_id, ColdStart)
     assert event.reason == "Forbidden"
     assert 'cannot list resource "jobs"' in event.error
-    ground.cluster.apply(RBAC[1])
+    ground.cluster.apply(role)
     await session_event(ground.redis, launch.session_id, Ended)

@@ -10,6 +10,7 @@ from redis.crc import key_slot
 from redis.exceptions import ClusterCrossSlotError
 
 from shared import contract, events, presence
+from shared.activity import ActivityLog
 from shared.claims import Claims
 from shared.commands import Commands, Inbox
 from shared.contract import (
@@ -27,6 +28,7 @@ from shared.contract import (
     Reply,
     Running,
     Say,
+    Speaking,
 )
 from shared.dead_letters import DeadLetters, again
 from shared.events import News
@@ -70,12 +72,18 @@ async def redis(cluster_url: str) -> AsyncIterator[Redis]:
 
 
 def test_all_keys_are_in_one_slot() -> None:
-    keys = [contract.LAUNCH, contract.EVENTS, contract.RUNNERS, contract.DEAD]
+    keys = [contract.LAUNCH, contract.EVENTS, contract.ACTIVITY, contract.RUNNERS, contract.DEAD, contract.ROOMS]
     keys += [make("any {name} of a room}") for make in KEY_MAKERS]
     assert {key_slot(key.encode()) for key in keys} == {key_slot(b"bot")}
 
 
-KEY_MAKERS = (contract.session_key, contract.commands_key, contract.replies_key, contract.room_key)
+KEY_MAKERS = (
+    contract.session_key,
+    contract.activity_key,
+    contract.commands_key,
+    contract.replies_key,
+    contract.room_key,
+)
 
 
 async def test_a_node_that_would_refuse_two_slots_at_once_takes_every_script_and_operation(redis: Redis) -> None:
@@ -145,6 +153,9 @@ async def the_reports_of_a_runner(redis: Redis, claim: Claim) -> None:
     assert await Launches(redis).renew("runner-1", [claim.entry]) == []
     assert await Launches(redis).report(claim, "runner-1", Running(session_id=session_id, attempt=1))
     assert await News(redis).publish(ColdStart(session_id=session_id, attempt=1, launcher="process"))
+    assert await ActivityLog(redis).write(
+        claim, "runner-1", [Speaking(session_id=session_id, attempt=1, who="bot", what="started")]
+    )
     assert [len(history) for history in await events.histories(redis, [session_id, "none"])] == [4, 0]
     here = Presence(
         runner="r", host="h", pid=1, start="warm", version="1", state="ready", slots=1, busy=0, free=1, running=0
