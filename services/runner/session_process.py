@@ -87,7 +87,10 @@ def main(end: socket.socket, bot: Bot | None, settings: RunnerSettings) -> NoRet
     end.sendall(msgspec.json.encode(Forked(pid=os.getpid())) + b"\n")
     gc.enable()
     _reseed()
-    asyncio.run(_serve(end, bot or _load(settings), settings, timer, started))
+    if bot is None:
+        bot = _load(settings)
+        bot_logs.setup(settings.log_level)
+    asyncio.run(_serve(end, bot, settings, timer, started))
     _exit(0)
 
 
@@ -134,7 +137,7 @@ class Session:
 
     async def run(self) -> None:
         """From the launch to its end, whoever brings it about."""
-        bot_logs.setup(self._launch, self._settings.log_level)
+        bot_logs.bind(self._launch)
         self._arm_kernel()
         if time.monotonic() >= self._fence():
             _exit(1)  # the supervisor was frozen on its way here: another may have the session

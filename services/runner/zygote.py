@@ -20,7 +20,7 @@ from types import ModuleType
 
 import msgspec
 
-from services.runner import bot_source, session_process
+from services.runner import bot_logs, bot_source, session_process
 from services.runner.bot_source import BotImportError, imports_pipelines, load
 from services.runner.pipe import Moulded
 from services.runner.process_names import ZYGOTE, be_called
@@ -50,6 +50,7 @@ def main(control: socket.socket, mode: str, late: str) -> None:
     bot: session_process.Bot | None = None
     if not mode:
         bot = _load(configuration.bot, control)
+        bot_logs.setup(configuration.log_level)
     if mode == IMPORT_LATE_WITH_PIPELINES or _has_pipelines(bot):
         _import_for_pipelines()
     gc.collect()
