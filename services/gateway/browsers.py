@@ -21,7 +21,7 @@ _HOST = re.compile(r"(?:\[(?P<ipv6>[^]]*)\]|(?P<name>[^]\[:@/]*))(?::\d*)?")
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 
 
-def local_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def local_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Let the request pass if it was sent to this machine by a name of its own, and by no page from elsewhere.
 
     Raises:
@@ -36,7 +36,7 @@ def local_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandl
         raise Forbidden(ELSEWHERE)
 
 
-def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Let the request pass if it has no body, or one that says it is JSON.
 
     Raises:
