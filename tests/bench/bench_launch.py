@@ -15,7 +15,7 @@ from tests.bench import stacks
 from tests.bench.conftest import Scale
 from tests.bench.entered import Entered, listening
 from tests.bench.figures import Figure, Figures, percentile
-from tests.bench.stacks import Original, Ours, Stack
+from tests.bench.stacks import Stack
 from tests.processes import Children
 
 RUNNERS, SLOTS = 4, 4
@@ -24,14 +24,12 @@ numbers = itertools.count(1)
 
 
 @asynccontextmanager
-async def everyone(
-    children: Children, redis: Redis, entered: Entered, scale: Scale
-) -> AsyncIterator[tuple[Ours, Original, Stack]]:
+async def everyone(children: Children, redis: Redis, entered: Entered, scale: Scale) -> AsyncIterator[list[Stack]]:
     """All three, side by side; only one at a time has work."""
     runners, slots = scale.of(RUNNERS, 1), scale.of(SLOTS, 2)
     async with stacks.ours(children, redis, entered, runners=runners, slots=slots) as ours:
         original = await stacks.original(children, redis, entered, runners=runners * slots)
-        yield ours, original, await stacks.floor(children, entered)
+        yield [ours, original, await stacks.floor(children, entered)]
 
 
 async def launch_ms(http: aiohttp.ClientSession, stack: Stack, entered: Entered) -> float:
@@ -43,7 +41,7 @@ async def launch_ms(http: aiohttp.ClientSession, stack: Stack, entered: Entered)
 
 async def at_rate(http: aiohttp.ClientSession, stack: Stack, entered: Entered, count: int, per_s: float) -> list[float]:
     """So many launches, at random times with this mean rate, whatever becomes of the earlier ones."""
-    loop, seed = asyncio.get_running_loop(), random.Random(7)
+    loop, seed = asyncio.get_running_loop(), random.Random(7)  # noqa: S311
     due = loop.time()
     async with asyncio.TaskGroup() as group:
         tasks = []
@@ -112,7 +110,7 @@ async def test_launch(children: Children, redis: Redis, scale: Scale, figures: F
 async def test_launch_with_half_of_the_runners_freshly_killed(
     children: Children, redis: Redis, scale: Scale, figures: Figures
 ) -> None:
-    """A killed runner refuses a connection at once here; in a cluster its address answers nothing for a whole second."""
+    """A killed runner refuses a connection at once here; in a cluster its address is silent for a whole second."""
     took: dict[str, list[float]] = {}
     async with listening() as entered, aiohttp.ClientSession() as http:
         for _ in range(scale.of(5, 1)):

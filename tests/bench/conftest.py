@@ -1,7 +1,6 @@
 """How large a benchmark is, and where its figures go. `make test` runs each one small, to see that it runs."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -41,11 +40,10 @@ def figures(request: pytest.FixtureRequest) -> Figures:
 
 
 @pytest.fixture(autouse=True)
-def _long_enough(request: pytest.FixtureRequest, scale: Scale) -> Iterator[None]:
+def _long_enough(request: pytest.FixtureRequest, scale: Scale) -> None:
     """A full benchmark is given more time than a test."""
     if scale.full:
         request.node.add_marker(pytest.mark.timeout(1200))
-    yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

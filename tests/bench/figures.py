@@ -1,4 +1,4 @@
-"""What a run of the benchmarks found: figures that are ratios of two things measured in the same run, and distributions."""
+"""What a run of the benchmarks found: ratios of two things measured in the same run, and distributions."""
 
 import json
 import platform

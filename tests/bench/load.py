@@ -28,7 +28,7 @@ class Caller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -54,6 +54,7 @@ class Load:
 
     def __init__(self, url: str, path: str, run: str) -> None:
         self._address = urlsplit(url)
+        self._place = (self._address.hostname or "", self._address.port or 80)
         self._path = path
         self._run = run
         self._numbers = itertools.count()
@@ -80,10 +81,7 @@ class Load:
     async def run(self, connections: int, warm_up_s: float, for_s: float) -> float:
         """Give how many were answered well in a second."""
         loop = asyncio.get_running_loop()
-        made = [
-            (await loop.create_connection(lambda: Caller(self), self._address.hostname, self._address.port))[0]
-            for _ in range(connections)
-        ]
+        made = [(await loop.create_connection(lambda: Caller(self), *self._place))[0] for _ in range(connections)]
         await asyncio.sleep(warm_up_s)
         self._counted = True
         began = time.monotonic()

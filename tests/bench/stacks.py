@@ -20,8 +20,14 @@ class Stack(Protocol):
     """Takes joins; its bots say when they were entered."""
 
     name: str
-    url: str
-    runners: Sequence[Child]
+
+    @property
+    def url(self) -> str:
+        """Of its gateway."""
+
+    @property
+    def runners(self) -> Sequence[Child]:
+        """Those that live."""
 
     async def until_warm(self) -> None:
         """Returns when as many bots can be taken at once as there is room for."""
@@ -152,5 +158,5 @@ async def until_listening(url: str) -> None:
 
 
 async def _length(redis: Redis, key: str) -> int:
-    length: int = await redis.llen(key)  # type: ignore[misc] - a client with two faces
+    length: int = await redis.llen(key)
     return length

@@ -1,6 +1,6 @@
 """The original design's operator: pops a job, then pushes it over HTTP to one warm runner after the other.
 
-Where the original would start a Kubernetes Job for want of a warm runner, this one puts the job back and waits a moment.
+Where the original would start a Kubernetes Job for want of a warm runner, this one puts the job back and waits.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ async def main() -> None:
         httpx.AsyncClient(timeout=PUSH_TIMEOUT_S) as http,
     ):
         while True:
-            popped = await redis.blpop(["bot:queue"], timeout=5)
+            popped: Any = await redis.blpop(["bot:queue"], timeout=5)
             if popped and not await pushed(redis, http, json.loads(popped[1])):
                 await redis.lpush("bot:queue", popped[1])
                 await asyncio.sleep(POOL_EMPTY_S)
 
 
-async def pushed(redis: "Redis[str]", http: httpx.AsyncClient, job: dict[str, Any]) -> bool:
+async def pushed(redis: Redis, http: httpx.AsyncClient, job: dict[str, Any]) -> bool:
     """Whether a runner of the pool took the job."""
-    while url := await redis.lpop("bot:pool"):
+    while url := str(await redis.lpop("bot:pool") or ""):
         try:
             answer = await http.post(f"{url}/start", json=job)
         except httpx.TransportError:

@@ -1,6 +1,4 @@
-"""The original design's runner: Pipecat and the bot in one process, which registers itself as warm and serves one session
-after the other.
-"""
+"""The original design's runner: Pipecat and the bot in one process, which says that it is warm between sessions."""
 
 import asyncio
 import importlib
