@@ -31,10 +31,9 @@ lint: packages ## style, types, and who may import whom
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-bench: packages ## the benchmarks
-	@if compgen -G 'tests/bench/bench_*.py' >/dev/null; \
-	then $(PYTEST) tests/bench -o python_files='bench_*.py' -s $(ARGS); \
-	else echo 'There are no benchmarks yet.'; fi
+bench: $(UV) ## the benchmarks, and their figures in the README; ARGS="-k launch" for some of them, which are only shown
+	@$(UV) sync --frozen --quiet --group bench
+	@BENCH=full $(PYTEST) tests/bench -o python_files='bench_*.py' -s $(ARGS)
 
 images: ## the three images, with docker or what DOCKER says; VERSION is their tag
 	@for service in gateway operator runner; do \

@@ -1,7 +1,8 @@
 """The gateway's process: `python -m services.gateway`."""
 
-import asyncio
 import sys
+
+import uvloop
 
 from services.gateway.app import create_app
 from services.gateway.parts import ANSWER_S, assemble
@@ -29,7 +30,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     logs.setup("gateway", level=settings.log_level, form=settings.log_format)
-    asyncio.run(_run(settings))
+    uvloop.run(_run(settings))
     return 0
 
 

@@ -33,7 +33,7 @@ class Keys:
         self._join = tuple(key.encode() for key in join_keys)
         self._admin = tuple(key.encode() for key in admin_keys)
 
-    def guard(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    async def guard(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         """Let the request pass, or not.
 
         Raises:

@@ -51,7 +51,7 @@ def local_only(origins: Sequence[str]) -> Guard:
     return guard
 
 
-def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+async def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Let the request pass if it has no body, or one that says it is JSON.
 
     Raises:

@@ -15,10 +15,17 @@ _secrets: set[str] = set()
 """This process's, for it has one session."""
 
 
-def setup(launch: Launch, level: str) -> None:
-    """Bind the session to every line of this process, take in those of loguru, and strike the token out of all."""
+def bind(launch: Launch) -> None:
+    """Name the session in every line of this process from now on, and strike its token out of all."""
     structlog.contextvars.bind_contextvars(session_id=launch.session_id, attempt=launch.attempt)
     hide(launch.token)
+
+
+def setup(level: str) -> None:
+    """Take in the lines of loguru, and strike secrets out of all; once the bot is imported, and before the fork.
+
+    Loguru takes its time for this, and nobody should wait for it.
+    """
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_WithoutSecrets(handler.formatter))
     if "loguru" not in sys.modules:

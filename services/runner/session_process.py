@@ -117,7 +117,9 @@ def main(end: socket.socket, bots: Repertoire, settings: RunnerSettings) -> NoRe
     end.sendall(msgspec.json.encode(Forked(pid=os.getpid())) + b"\n")
     gc.enable()
     _reseed()
-    bots.complete()
+    if bots.late:
+        bots.complete()
+        bot_logs.setup(settings.log_level)
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         exited: Exited = loop.create_future()
@@ -188,7 +190,7 @@ class Session:
 
     async def run(self) -> None:
         """From the launch to its end, whoever brings it about."""
-        bot_logs.setup(self._launch, self._settings.log_level)
+        bot_logs.bind(self._launch)
         outlet.open(self._launch, self._pipe.send, transcripts=self._settings.events_transcripts)
         self._arm_kernel()
         if time.monotonic() >= self._fence():

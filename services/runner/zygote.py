@@ -22,7 +22,7 @@ from functools import partial
 
 import msgspec
 
-from services.runner import bot_source, session_process
+from services.runner import bot_logs, bot_source, session_process
 from services.runner.bot_source import PIPELINES, Bot, Source
 from services.runner.pipe import Moulded
 from services.runner.process_names import ZYGOTE, be_called
@@ -56,6 +56,7 @@ def main(control: socket.socket, late: dict[str, Late]) -> None:
     announced = any(bot.has_pipelines for bot in bots.values()) or any(bot.has_pipelines for bot in late.values())
     if announced or PIPELINES in sys.modules:
         _import_for_pipelines()
+    bot_logs.setup(configuration.log_level)
     gc.collect()
     gc.disable()
     gc.freeze()

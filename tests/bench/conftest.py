@@ -1,0 +1,64 @@
+"""How large a benchmark is, and where its figures go. `make test` runs each one small, to see that it runs."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.bench.figures import Figures, in_readme
+from tests.processes import ROOT
+
+RESULTS = ROOT / "docs" / "performance"
+_FIGURES = pytest.StashKey[Figures]()
+
+N = TypeVar("N", int, float)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Whether figures are wanted, or only that the benchmark runs."""
+
+    full: bool
+
+    def of(self, full: N, small: N) -> N:
+        """The number for this run."""
+        return full if self.full else small
+
+
+@pytest.fixture(scope="session")
+def scale() -> Scale:
+    """`BENCH=full` is for figures."""
+    return Scale(os.environ.get("BENCH") == "full")
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Where a benchmark notes what it has found."""
+    return request.config.stash.setdefault(_FIGURES, Figures())
+
+
+@pytest.fixture(autouse=True)
+def _long_enough(request: pytest.FixtureRequest, scale: Scale) -> None:
+    """A full benchmark is given more time than a test."""
+    if scale.full:
+        request.node.add_marker(pytest.mark.timeout(1200))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    found = config.stash.get(_FIGURES, None)
+    if found is None or os.environ.get("BENCH") != "full":
+        return
+    terminalreporter.write_line(found.table())
+    from tests.bench.plots import draw  # noqa: PLC0415 - only full runs have the packages for it
+
+    RESULTS.mkdir(exist_ok=True)
+    whole = not (config.option.keyword or config.option.markexpr) and all(
+        Path(argument) == Path("tests/bench") for argument in config.args
+    )
+    if whole and not terminalreporter.stats.get("failed"):
+        (RESULTS / "figures.json").write_text(found.as_json())
+        draw(found, RESULTS)
+        readme = ROOT / "README.md"
+        readme.write_text(in_readme(readme.read_text(), found))
