@@ -23,6 +23,8 @@ ROOT = Path(__file__).parent.parent
 START_S = 60.0
 """Importing Pipecat on a busy machine takes its time."""
 STOP_S = 20.0
+POLITE_S = 2.0
+"""How long a test's processes may take to end when asked, before they are asked again and then killed."""
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
 
 E = TypeVar("E", bound=Event)
@@ -146,7 +148,7 @@ class Children:
         for _ in range(2):
             for child in self._living():
                 child.terminate()
-            await self._all_gone(within_s=5)
+            await self._all_gone(POLITE_S)
         for child in self.started:
             child.kill_all()
         await self._all_gone(within_s=STOP_S)

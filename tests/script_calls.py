@@ -1,6 +1,6 @@
 """What scripts really do, as the server's MONITOR tells it."""
 
-import shlex
+import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +17,10 @@ from shared.redis_connection import Redis
 _FILES = Path(shared.__path__[0], "scripts").glob("*.lua")
 SCRIPTS = {sha1(file.read_bytes(), usedforsecurity=False).hexdigest(): file.stem for file in _FILES}
 """The name of each script by what `EVALSHA` calls it."""
+
+
+_WORD = re.compile(r'"((?:[^"\\]++|\\.)*+)"')
+"""One word of a command as MONITOR writes it; what is escaped in it is no key."""
 
 
 @dataclass
@@ -58,7 +62,7 @@ async def script_calls(client: Redis) -> AsyncIterator[list[ScriptCall]]:
 
 async def _note(redis: Any, line: str, calls: list[ScriptCall]) -> None:
     source, _, command = line.partition("] ")
-    words = shlex.split(command)
+    words = _WORD.findall(command)
     if source.endswith(" lua"):
         calls[-1].touched |= await _keys(redis, words)
     elif words[0] == "EVALSHA":
