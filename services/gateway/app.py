@@ -21,7 +21,6 @@ from services.gateway import (
     client_page,
     dead_letters,
     errors,
-    event_routes,
     fleet,
     join,
     leaving,
@@ -31,6 +30,7 @@ from services.gateway import (
     signalling,
 )
 from services.gateway.auth import OPEN, Keys
+from services.gateway.events import routes as events_routes
 from services.gateway.outage import Outage
 from services.gateway.parts import Parts
 from shared.errors import Unavailable
@@ -44,8 +44,8 @@ HANDLERS = [
     admin.admin,
     session_views.live_sessions,
     session_views.one_session,
-    event_routes.all_events,
-    event_routes.session_events,
+    events_routes.all_events,
+    events_routes.session_events,
     signalling.offer,
     signalling.candidates,
     pipecat_api.start,
