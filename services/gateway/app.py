@@ -76,7 +76,7 @@ def create_app(parts: Parts) -> Litestar:
     has_keys = settings.join_keys or settings.admin_keys
     may_ask = keys.guard if has_keys else browsers.local_only(settings.cors_origins)
     return Litestar(
-        [*HANDLERS, client_page.client_page()],
+        [*HANDLERS, client_page.client_page(settings.agents)],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers={**errors.HANDLERS, Unavailable: outage.refuse},
         before_send=[outage.watch],
