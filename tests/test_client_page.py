@@ -1,5 +1,6 @@
 """The page at `/client/` in a real browser, which reaches no other host, with a sound file for a microphone."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from playwright.async_api import Locator, Page, expect
 from shared.contract import Running
 from tests.browser import blank_page
 from tests.conftest import StartFleet
-from tests.processes import Fleet
+from tests.processes import ROOT, Fleet
 from tests.speech import silence, speech, write_wav
 
 GREETER = "services.runner.bots.greeter"
@@ -60,9 +61,9 @@ class Caller:
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
         page.on("websocket", lambda socket: self.hosts.add(urlsplit(socket.url).netloc))
 
-    async def open(self) -> Self:
+    async def open(self, agent: str = "") -> Self:
         await self.page.add_init_script(_EARS)
-        await self.page.goto(f"{self.fleet.http.base_url}/client/")
+        await self.page.goto(f"{self.fleet.http.base_url}/client/{agent and f'?agent={agent}'}")
         await self.until_ready()
         return self
 
@@ -72,7 +73,7 @@ class Caller:
 
     async def connect(self) -> str:
         """Press "Connect"; gives the session's id when the bot is there."""
-        async with self.page.expect_response("**/start") as answer:
+        async with self.page.expect_response(re.compile("/start")) as answer:
             await self.button("Connect").click()
         session_id = str((await (await answer.value).json())["sessionId"])
         await self.button("Disconnect").wait_for()
@@ -118,10 +119,10 @@ class Caller:
 
 
 @asynccontextmanager
-async def calling(fleet: Fleet, microphone: Path, permission: str = "accept") -> AsyncIterator[Caller]:
+async def calling(fleet: Fleet, microphone: Path, permission: str = "accept", agent: str = "") -> AsyncIterator[Caller]:
     """The page, open in a browser whose microphone says this again and again."""
     async with blank_page(microphone, permission) as page:
-        yield await Caller(page, fleet).open()
+        yield await Caller(page, fleet).open(agent)
 
 
 def an_utterance(folder: Path) -> Path:
@@ -152,6 +153,19 @@ async def test_a_caller_on_the_page_is_greeted_answered_and_hangs_up_and_no_othe
         assert (session["status"], session["reason"]) == ("ended", "completed")
         assert caller.hosts == {fleet.http.base_url.netloc.decode()}
         assert caller.problems == []
+
+
+async def test_a_caller_on_an_agents_page_hears_that_agents_bot(fleet_of: StartFleet, tmp_path: Path) -> None:
+    bots = f"broken={ROOT / 'tests/bots/broken.py'},greeter={GREETER}"
+    async with (
+        fleet_of(bot="", slots=1, BOTS=bots) as fleet,
+        calling(fleet, a_talker(tmp_path), agent="greeter") as caller,
+    ):
+        session_id = await caller.connect()
+        await caller.hears_sound()
+        assert (await fleet.session(session_id))["agent"] == "greeter"
+        await caller.disconnect()
+        await fleet.until_status(session_id, "ended")
 
 
 async def test_a_muted_caller_on_the_page_is_not_heard_until_unmuted(fleet_of: StartFleet, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """`make up`: one command, a fleet, and nothing left of it afterwards."""
 
 import asyncio
+import json
 import os
 import pty
+import re
 import signal
 import socket
 import sys
@@ -114,6 +116,22 @@ async def test_up_says_when_it_is_ready_serves_a_session_and_stops_on_ctrl_c(
     assert time.monotonic() - asked_at < KILL_AFTER_S
     for name in ("gateway", "operator", "runner"):
         assert f"\n{name:<10} | " in up.output()
+
+
+async def test_with_named_bots_alone_up_says_how_each_is_reached(children: Children, tmp_path: Path) -> None:
+    port = free_port()
+    bots = f"sales={write_bot(tmp_path, 'returns')},support={write_bot(tmp_path, 'returns')}"
+    up = start(children, tmp_path, port, BOT="", BOTS=bots)
+    await up.said("After a change", within_s=START_S)
+    address = f"http://localhost:{port}"
+    assert f"{address}/client/?agent=sales" in up.output()
+    assert f"{address}/client/?agent=support" in up.output()
+    wish = re.search(r"/join --json '(.*)'", up.output())
+    assert wish
+    async with httpx.AsyncClient(base_url=address) as http:
+        assert (await http.post("/join", json=json.loads(wish[1]))).status_code == 202
+    up.signal(signal.SIGINT)
+    assert await up.wait() == 0
 
 
 async def test_with_a_redis_of_its_own_the_user_gets_no_embedded_one(

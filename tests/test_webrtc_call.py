@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.gateway.told import STATE_TYPES
+from services.gateway.events.told import STATE_TYPES
 from shared.contract import Running
 from tests.conftest import StartFleet
 from tests.gateway.sse_client import listening

@@ -7,6 +7,7 @@ SIGHUP replaces the services by new processes, one after the other, and drops no
 """
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -220,8 +221,13 @@ class Up:
     def _announce(self) -> None:
         bold, reset = ("\x1b[1m", "\x1b[0m") if self._for_people else ("", "")
         address = f"http://localhost:{self._settings.gateway_port}"
-        example = f"""curl {address}/join --json '{{"transport": "webrtc"}}'"""
-        say(f"{bold}The fleet is ready: talk to the bot at {address}/client/{reset} or start a session: {example}")
+        first, *others = self._settings.agents
+        page = f"{address}/client/" + (f"?agent={first}" if first else "")
+        wish = json.dumps({"transport": "webrtc"} | ({"agent": first} if first else {}))
+        say(f"{bold}The fleet is ready: talk to the bot at {page}{reset} or start a session:")
+        say(f"    curl {address}/join --json '{wish}'")
+        for agent in others:
+            say(f"The agent {agent} is at {address}/client/?agent={agent}")
         say(f"After a change of code or bot, kill -HUP {os.getpid()} replaces the services; live sessions go on.")
 
     async def _obituary(self, part: Part) -> str:

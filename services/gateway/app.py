@@ -21,7 +21,6 @@ from services.gateway import (
     client_page,
     dead_letters,
     errors,
-    event_routes,
     fleet,
     join,
     leaving,
@@ -31,6 +30,7 @@ from services.gateway import (
     signalling,
 )
 from services.gateway.auth import OPEN, Keys
+from services.gateway.events import routes as events_routes
 from services.gateway.outage import Outage
 from services.gateway.parts import Parts
 from shared.errors import Unavailable
@@ -44,8 +44,8 @@ HANDLERS = [
     admin.admin,
     session_views.live_sessions,
     session_views.one_session,
-    event_routes.all_events,
-    event_routes.session_events,
+    events_routes.all_events,
+    events_routes.session_events,
     signalling.offer,
     signalling.candidates,
     pipecat_api.start,
@@ -76,7 +76,7 @@ def create_app(parts: Parts) -> Litestar:
     has_keys = settings.join_keys or settings.admin_keys
     may_ask = keys.guard if has_keys else browsers.local_only(settings.cors_origins)
     return Litestar(
-        [*HANDLERS, client_page.client_page()],
+        [*HANDLERS, client_page.client_page(settings.agents)],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers={**errors.HANDLERS, Unavailable: outage.refuse},
         before_send=[outage.watch],

@@ -3,12 +3,17 @@
 The page's SmallWebRTC transport takes the microphone through Daily's call object, which fetches its code from
 c.daily.co and reports to Sentry. Here it takes it through `client/local_media.js`: the transport's script is served
 with that one import pointed there. What the page loads for the Daily transport stays as it is.
+
+The page talks to the agent that its address names, `/client/?agent=sales`: it starts sessions with its own query.
 """
 
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import structlog
 from litestar import Request, Response, Router, get
@@ -24,12 +29,15 @@ LOCAL_MEDIA = Path(__file__).parent / "client" / "local_media.js"
 
 _DAILY_IMPORT = re.compile(r'import\{t as (?P<name>\w+)\}from"\./daily-esm-[\w-]+\.js"')
 _OUR_IMPORT = 'import{{LocalMediaCall as {name}}}from"../{file}"'
+_START = "endpoint:`/start`"
+_NEEDS_INTERNET = "the page at /client/ needs the internet, and runs a script from c.daily.co"
+_KNOWS_NO_AGENT = "the page at /client/ starts sessions of the default agent alone"
 
 _log = structlog.get_logger()
 
 
 class UnexpectedPageError(Exception):
-    """The package has changed so much that its transport cannot be given our media."""
+    """The package has changed so much that it cannot be given our media, or an agent."""
 
 
 def page_directory() -> Path:
@@ -52,27 +60,37 @@ def home() -> Redirect:
     return Redirect("/client/")
 
 
-def client_page(directory: Path | None = None) -> Router:
-    """Serves the page's files, from the package unless `directory` says otherwise."""
+def client_page(agents: Sequence[str], directory: Path | None = None) -> Router:
+    """Serves the page's files, from the package unless `directory` says otherwise.
+
+    In a fleet without a default agent the page is that of the first one, if its address names none.
+    """
     page = directory or page_directory()
     router = create_static_files_router(
         "/client",
         directories=[page],
         html_mode=True,
         opt=OPEN,
-        before_request=_with_slash,
+        before_request=partial(_with_agent_and_slash, agents[0]),
     )
     local_media = LOCAL_MEDIA.read_text()
-    try:
-        file = _transport_file(page)
-        transport = with_local_media(file.read_text(), local_media)
-    except UnexpectedPageError as error:
-        meaning = "the page at /client/ needs the internet, and runs a script from c.daily.co"
-        _log.warning("client_page_unexpected", error=str(error), meaning=meaning)
-        return router
-    router.register(_script(f"/assets/{file.name}", transport))
     router.register(_script(f"/{LOCAL_MEDIA.name}", local_media))
+    changes: tuple[tuple[str, Callable[[str], str], str], ...] = (
+        ("SmallWebRTCMediaManager", partial(with_local_media, local_media=local_media), _NEEDS_INTERNET),
+        (_START, with_agent, _KNOWS_NO_AGENT),
+    )
+    for mark, change, meaning in changes:
+        try:
+            file = _file_with(mark, page)
+            router.register(_script(f"/assets/{file.name}", change(file.read_text())))
+        except UnexpectedPageError as error:
+            _log.warning("client_page_unexpected", error=str(error), meaning=meaning)
     return router
+
+
+def with_agent(script: str) -> str:
+    """The script that starts sessions, taking the agent from the page's address."""
+    return script.replace(_START, f"{_START}+location.search")
 
 
 def with_local_media(transport: str, local_media: str) -> str:
@@ -96,15 +114,15 @@ def with_local_media(transport: str, local_media: str) -> str:
     return _DAILY_IMPORT.sub(_OUR_IMPORT.format(name=name, file=LOCAL_MEDIA.name), transport)
 
 
-def _transport_file(page: Path) -> Path:
-    found = [file for file in (page / "assets").glob("*.js") if "SmallWebRTCMediaManager" in file.read_text()]
+def _file_with(mark: str, page: Path) -> Path:
+    found = [file for file in (page / "assets").glob("*.js") if mark in file.read_text()]
     if len(found) != 1:
-        raise UnexpectedPageError(f"the SmallWebRTC transport is in {len(found)} of the page's scripts, not in one")
+        raise UnexpectedPageError(f"{mark} is in {len(found)} of the page's scripts, not in one")
     return found[0]
 
 
 def _script(path: str, text: str) -> HTTPRouteHandler:
-    # The name of the transport's file stands for the package's version and not for ours.
+    # The name of a packaged file stands for the package's version and not for ours.
     @get(path, include_in_schema=False, sync_to_thread=False, cache_control=CacheControlHeader(no_cache=True))
     def script() -> Response[str]:
         return Response(text, media_type="text/javascript")
@@ -112,6 +130,12 @@ def _script(path: str, text: str) -> HTTPRouteHandler:
     return script
 
 
-async def _with_slash(request: Request[Any, Any, Any]) -> Redirect | None:
-    """The page names its files relative to itself."""
-    return Redirect("/client/") if request.scope["raw_path"].partition(b"?")[0] == b"/client" else None
+async def _with_agent_and_slash(agent: str, request: Request[Any, Any, Any]) -> Redirect | None:
+    """The page names its files relative to itself, and starts sessions of the agent that its address names."""
+    path = request.scope["raw_path"].partition(b"?")[0].decode("latin-1")
+    query = request.scope["query_string"].decode("latin-1")
+    if agent and path in {"/client", "/client/"} and "agent" not in request.query_params:
+        query = "&".join(filter(None, (query, urlencode({"agent": agent}))))
+    elif path != "/client":
+        return None
+    return Redirect(f"/client/?{query}" if query else "/client/")

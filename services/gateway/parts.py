@@ -16,8 +16,8 @@ from services.gateway import sessions
 from services.gateway.daily_api import DailyApi
 from services.gateway.daily_rooms import DailyRooms
 from services.gateway.errors import Invalid, NotFound
-from services.gateway.feed import Feed
-from services.gateway.labels import Labels
+from services.gateway.events.feed import Feed
+from services.gateway.events.labels import Labels
 from services.gateway.replies import Replies
 from services.gateway.room_removal import RoomRemoval
 from services.gateway.sessions import Session

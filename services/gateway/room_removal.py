@@ -14,7 +14,7 @@ import structlog
 
 from services.gateway import sessions
 from services.gateway.daily_api import DailyApi, DailyError
-from services.gateway.feed import Feed
+from services.gateway.events.feed import Feed
 from services.gateway.sessions import Session
 from shared import events
 from shared.contract import REMOVERS, ROOMS, RoomNote

@@ -12,7 +12,7 @@ import uvicorn
 from litestar import Litestar
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from services.gateway.event_stream import ABORT
+from services.gateway.events.stream import ABORT
 from services.gateway.parts import Parts
 from shared.lifecycle import Shutdown, shutdown_signals
 

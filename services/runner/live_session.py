@@ -6,11 +6,9 @@ times from outside: join, length, stopping. What it writes goes out in order, an
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import Any
 
 import structlog
@@ -33,6 +31,8 @@ from services.runner.pipe import (
     ToSupervisor,
 )
 from services.runner.settings import RunnerSettings
+from services.runner.timers import Timers
+from services.runner.writes import Writes
 from shared.activity import ActivityLog
 from shared.commands import Inbox, Received, Unreadable
 from shared.contract import (
@@ -50,10 +50,8 @@ from shared.contract import (
     Start,
     Starting,
 )
-from shared.errors import Unavailable
 from shared.events import ran_s
 from shared.launches import Claim, Launches
-from shared.redis_connection import backoff_s
 
 log = structlog.get_logger()
 
@@ -98,28 +96,28 @@ class LiveSession:
         self._ran_s = 0.0
         """How long earlier attempts kept the session running, pauses between them included."""
         self._call_log = CallLog(runner.activity, claim, runner.name)
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._writes: asyncio.Queue[Callable[[], Awaitable[object]] | None] = asyncio.Queue()
+        self._timers = Timers()
+        self._writes = Writes(lambda: self._lost)
 
     async def run(self) -> bool:
         """See the session through. False: it goes on elsewhere, in another attempt."""
         structlog.contextvars.bind_contextvars(session_id=self._launch.session_id, attempt=self._launch.attempt)
-        writer = asyncio.create_task(self._write_in_order())
+        writer = asyncio.create_task(self._writes.run())
         call_log = asyncio.create_task(self._call_log.run())
         try:
             self._report(Starting(**self._whose(), runner=self._runner.name, start=self._runner.start))
-            self._writes.put_nowait(self._listen_for_commands)
-            self._set_timer("fence", self._renewed_at + self._settings.fence_s, self._fence)
+            self._writes.put(self._listen_for_commands)
+            self._timers.set("fence", self._renewed_at + self._settings.fence_s, self._fence)
             if self._launch.attempt > 1:
                 await self._catch_up()
             self._begin()
             await self._follow()
             over = await self._settle()
-            self._writes.put_nowait(None)
+            self._writes.end()
             await writer
             return over
         finally:
-            self._stop_timers(*self._timers)
+            self._timers.stop_all()
             writer.cancel()
             call_log.cancel()
             self._process.kill()
@@ -135,7 +133,7 @@ class LiveSession:
             self._ran_s = ran_s(await self._runner.launches.history(self._launch.session_id))
             caught_up.set()
 
-        self._writes.put_nowait(look_back)
+        self._writes.put(look_back)
         exited = asyncio.create_task(self._process.exited.wait())
         looked = asyncio.create_task(caught_up.wait())
         await asyncio.wait({exited, looked}, return_when=asyncio.FIRST_COMPLETED)
@@ -191,7 +189,7 @@ class LiveSession:
     def renewed(self, at: float) -> None:
         """The lease was renewed, by a call that was made at this time."""
         self._renewed_at = at
-        self._set_timer("fence", at + self._settings.fence_s, self._fence)
+        self._timers.set("fence", at + self._settings.fence_s, self._fence)
         self._process.pipe.send(Renewed(at=at))
 
     def lose(self) -> None:
@@ -221,7 +219,7 @@ class LiveSession:
     def _hear(self, message: ToSupervisor) -> None:
         match message:
             case Entering():
-                self._set_timer("join", time.monotonic() + ENTERED_WITHIN_S, self._arrived)
+                self._timers.set("join", time.monotonic() + ENTERED_WITHIN_S, self._arrived)
             case InRoom():
                 self._arrived()
             case Offered():
@@ -239,19 +237,19 @@ class LiveSession:
 
     def _expect_in_room(self) -> None:
         """From now on it is on the bot to be in its room in time."""
-        self._set_timer("join", time.monotonic() + self._settings.join_timeout_s, self._not_in_room)
+        self._timers.set("join", time.monotonic() + self._settings.join_timeout_s, self._not_in_room)
 
     def _expect_exit(self) -> None:
         """All that can come in time from now on is the process's end."""
-        self._stop_timers("join", "warn", "end")
-        self._set_timer("kill", time.monotonic() + self._settings.stop_grace_s, self._kill)
+        self._timers.stop("join", "warn", "end")
+        self._timers.set("kill", time.monotonic() + self._settings.stop_grace_s, self._kill)
 
     def _arrived(self) -> None:
         if self._ordered or self.running:
             return
         now = time.monotonic()
         self.running = True
-        self._stop_timers("join")
+        self._timers.stop("join")
         self._end_in(max(self._launch.max_duration_s - self._ran_s, 0.0), now)
         self._report(Running(**self._whose()))
         self._log.info("bot_in_room", after_s=round(now - self._began, 3))
@@ -259,8 +257,8 @@ class LiveSession:
     def _end_in(self, left_s: float, now: float) -> None:
         warning_s = min(self._settings.end_warning_s, left_s / 2)
         warn = partial(self._process.pipe.send, EndsSoon(left_s=warning_s))
-        self._set_timer("warn", now + left_s - warning_s, warn)
-        self._set_timer("end", now + left_s, partial(self.order, Reason.MAX_DURATION))
+        self._timers.set("warn", now + left_s - warning_s, warn)
+        self._timers.set("end", now + left_s, partial(self.order, Reason.MAX_DURATION))
 
     def _not_in_room(self) -> None:
         self.order(Reason.NO_CLIENT if self._waits_for_client else Reason.JOIN_TIMEOUT)
@@ -275,18 +273,8 @@ class LiveSession:
         self._ordered = self._ordered or Reason.LEASE_LOST
         self._process.kill()
 
-    def _set_timer(self, name: str, at: float, act: Callable[[], None]) -> None:
-        """Act at a time of the monotonic clock; a later call with the same name moves it."""
-        self._stop_timers(name)
-        self._timers[name] = asyncio.get_running_loop().call_at(at, act)
-
-    def _stop_timers(self, *names: str) -> None:
-        for name in names:
-            if timer := self._timers.pop(name, None):
-                timer.cancel()
-
     async def _settle(self) -> bool:
-        self._stop_timers(*self._timers)
+        self._timers.stop_all()
         if self._lost:
             return False
         reason, message = self._verdict()
@@ -295,8 +283,8 @@ class LiveSession:
             following = conclude(self._launch, Reason.LEFT, "", self._settings.max_attempts)
         self._log.info("attempt_over", reason=reason, message=message, next=type(following).__name__.lower())
         # Afterwards the lease is gone.
-        self._writes.put_nowait(self._call_log.write)
-        self._writes.put_nowait(partial(self._write_settlement, following))
+        self._writes.put(self._call_log.write)
+        self._writes.put(partial(self._write_settlement, following))
         return not isinstance(following, Launch)
 
     def _pause_s(self, reason: Reason) -> float:
@@ -343,28 +331,12 @@ class LiveSession:
             if not self._lost and not await self._runner.launches.report(self.claim, self._runner.name, event):
                 self.lose()
 
-        self._writes.put_nowait(write)
+        self._writes.put(write)
 
     def _reply(self, entry: str, command: Received, reply: Reply) -> None:
         """Also when the lease is lost: what the bot has had, it has had."""
         write = partial(self._runner.inbox.reply, self._launch.session_id, entry, command, reply)
-        self._writes.put_nowait(partial(write, attempt=self._launch.attempt))
-
-    async def _write_in_order(self) -> None:
-        """Write until there is no more. What comes too late changes nothing: the scripts check the lease."""
-        while write := await self._writes.get():
-            for tries in count():
-                try:
-                    await write()
-                    break
-                except Unavailable:
-                    if self._lost:
-                        break
-                    await asyncio.sleep(backoff_s(tries))
-                except Exception:
-                    # Nothing that another try would mend. What it leaves undone, the stale lease brings to notice.
-                    log.exception("write_failed", **self._whose())
-                    break
+        self._writes.put(partial(write, attempt=self._launch.attempt))
 
     def _whose(self) -> dict[str, Any]:
         return {"session_id": self._launch.session_id, "attempt": self._launch.attempt}

@@ -13,9 +13,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import msgspec
 import structlog
@@ -23,15 +22,15 @@ from pipecat.runner.types import RunnerArguments
 
 from services.runner import bot_arguments, bot_logs
 from services.runner.activity import outlet
-from services.runner.bot_source import PIPELINES, Bot, BotImportError, Source, explain, readable
+from services.runner.bot_source import PIPELINES, Bot, BotImportError, explain, readable
 from services.runner.conclusion import conclude
+from services.runner.deliveries import Deliveries
 from services.runner.handing_back import hand_back
 from services.runner.kernel_timer import KernelTimer
 from services.runner.pipe import (
     READY_WITHIN_S,
     Begin,
     Do,
-    Done,
     EndsSoon,
     Entering,
     Forked,
@@ -46,20 +45,9 @@ from services.runner.pipe import (
     open_pipe,
 )
 from services.runner.process_names import SESSION_PROCESS, be_called
+from services.runner.repertoire import Repertoire
 from services.runner.settings import RunnerSettings
-from shared.contract import (
-    Candidates,
-    CommandReason,
-    Ended,
-    Failed,
-    Failure,
-    Launch,
-    Offer,
-    Outcome,
-    Reason,
-    Reply,
-    ToBot,
-)
+from shared.contract import Ended, Failed, Failure, Launch, Reason
 from shared.errors import RoomRefused
 from shared.launches import after
 
@@ -74,37 +62,6 @@ ARRIVES_DESPITE_ERROR_S = 1.0
 
 Exited: TypeAlias = asyncio.Future[SystemExit]
 """What a task of the bot's has ended the process with, as it believes."""
-
-
-class Late(msgspec.Struct, frozen=True, kw_only=True):
-    """A bot that is imported after the fork: why, and what is known of it all the same."""
-
-    why: str
-    has_pipelines: bool
-
-
-@dataclass(frozen=True)
-class Repertoire:
-    """The bots of a runner's agents."""
-
-    names: Mapping[str, str]
-    source: Source
-    moulded: dict[str, Bot]
-    """Those that were imported before the fork."""
-    late: Mapping[str, Late]
-
-    def complete(self) -> None:
-        """Import those that are left."""
-        for agent, late in self.late.items():
-            bot = self.source.bot(self.names[agent])
-            self.moulded[agent] = replace(bot, has_pipelines=bot.has_pipelines or late.has_pipelines)
-
-    def bot(self, agent: str) -> Bot:
-        """The bot of a launch, as the only one that there is from now on."""
-        bot = self.moulded[agent]
-        if bot.folder:
-            bot.folder.enter()
-        return bot
 
 
 def main(end: socket.socket, bots: Repertoire, settings: RunnerSettings) -> NoReturn:
@@ -183,9 +140,8 @@ class Session:
         self._settings = settings
         self._renewed_at = begin.renewed_at
         self._in_room = asyncio.Event()
-        self._signals: asyncio.Queue[Do] = asyncio.Queue()
-        self._commands: asyncio.Queue[Do] = asyncio.Queue()
         self._signalling = _signalling(settings, begin.launch) if begin.launch.transport == "webrtc" else None
+        self._deliveries = Deliveries(pipe.send, begin.launch, self._signalling, self._in_room, _seen)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
@@ -201,8 +157,8 @@ class Session:
         replaced = self._start(self._wait_for_replacement())
         exited = self._start(self._wait_for_exit())
         self._start(self._wait_for_arrival())
-        self._start(self._handle(self._signals, self._signal))
-        commands = self._start(self._handle(self._commands, self._command))
+        self._start(self._deliveries.signals())
+        commands = self._start(self._deliveries.commands())
         await asyncio.wait({bot, orders, refused, replaced, exited}, return_when=asyncio.FIRST_COMPLETED)
         # A pipeline that is about to end would swallow them; they are the next bot's, or too late.
         commands.cancel()
@@ -323,10 +279,8 @@ class Session:
 
     async def _take(self, message: ToProcess) -> None:
         match message:
-            case Do(command=Offer() | Candidates()):
-                self._signals.put_nowait(message)
             case Do():
-                self._commands.put_nowait(message)
+                self._deliveries.take(message)
             case Renewed(at=at):
                 self._renewed_at = at
                 self._arm_kernel()
@@ -370,39 +324,6 @@ class Session:
             bot.cancel()
             await asyncio.wait({bot}, timeout=within_s / 2)
 
-    async def _handle(self, queue: asyncio.Queue[Do], handler: Any) -> None:
-        while True:
-            do = await queue.get()
-            try:
-                reply = await handler(do)
-            except Exception as error:
-                log.exception("command_failed", command=type(do.command).__name__)
-                # Without the error's own text, which may repeat the command.
-                reply = _failed(do.command, CommandReason.BOT_ERROR, f"the bot raised {type(error).__name__}")
-            self._pipe.send(Done(entry=do.entry, command=do.command, reply=reply))
-
-    async def _signal(self, do: Do) -> Reply:
-        match do.command:
-            case Offer() as offer if self._signalling:
-                return await self._signalling.offer(offer)
-            case Candidates() as candidates if self._signalling:
-                return await self._signalling.candidates(candidates)
-        transport = self._launch.transport
-        return _failed(do.command, CommandReason.REFUSED, f"the session's transport is {transport}, not webrtc")
-
-    async def _command(self, do: Do) -> Reply:
-        await self._in_room.wait()
-        command, seen = cast("ToBot", do.command), _seen()
-        if do.due is not None and time.monotonic() >= do.due:
-            return Reply(command_id=command.command_id, outcome=Outcome.EXPIRED)
-        if seen is None:
-            reason = CommandReason.NO_PIPELINE
-            message = "this bot has no pipeline"
-            return Reply(command_id=command.command_id, outcome=Outcome.UNHANDLED, reason=reason, message=message)
-        from services.runner.bot_commands import deliver  # noqa: PLC0415 - who has no pipeline does not pay for it
-
-        return await deliver(command, seen)
-
 
 def _told_to_stop() -> bool:
     """Whether this task is being cancelled by us, and not by the bot's own doing."""
@@ -442,10 +363,6 @@ def _seen() -> "Seen | None":
     from services.runner.pipelines import seen  # noqa: PLC0415 - who has no pipeline does not pay for it
 
     return seen
-
-
-def _failed(command: ToBot | Offer | Candidates, reason: CommandReason, message: str) -> Reply:
-    return Reply(command_id=command.command_id, outcome=Outcome.FAILED, reason=reason, message=message)
 
 
 def _end_group() -> NoReturn:

@@ -26,7 +26,7 @@ from services.runner import bot_logs, bot_source, session_process
 from services.runner.bot_source import PIPELINES, Bot, Source
 from services.runner.pipe import Moulded
 from services.runner.process_names import ZYGOTE, be_called
-from services.runner.session_process import Late
+from services.runner.repertoire import Late, Repertoire
 from services.runner.settings import RunnerSettings
 from shared import logs, settings
 
@@ -66,7 +66,7 @@ def main(control: socket.socket, late: dict[str, Late]) -> None:
         errors={agent: bot.error for agent, bot in bots.items() if bot.error},
     )
     control.send(msgspec.json.encode(moulded))
-    _fork_on_request(control, session_process.Repertoire(configuration.sources, source, bots, late), configuration)
+    _fork_on_request(control, Repertoire(configuration.sources, source, bots, late), configuration)
 
 
 def _load(source: Source, name: str, start_anew: Callable[[Late], None]) -> Bot:
@@ -132,7 +132,7 @@ def _import_for_pipelines() -> None:
             print(f"{name} is not available to bots: {error}", file=sys.stderr)  # noqa: T201
 
 
-def _fork_on_request(control: socket.socket, bots: session_process.Repertoire, configuration: RunnerSettings) -> None:
+def _fork_on_request(control: socket.socket, bots: Repertoire, configuration: RunnerSettings) -> None:
     while True:
         message, fds, _, _ = socket.recv_fds(control, 64, 1)
         if not message:
@@ -147,7 +147,7 @@ def _fork_on_request(control: socket.socket, bots: session_process.Repertoire, c
         os.waitpid(intermediate, 0)
 
 
-def _become_session(end: socket.socket, bots: session_process.Repertoire, configuration: RunnerSettings) -> None:
+def _become_session(end: socket.socket, bots: Repertoire, configuration: RunnerSettings) -> None:
     code = 70
     try:
         session_process.main(end, bots, configuration)

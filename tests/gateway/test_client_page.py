@@ -15,9 +15,10 @@ from services.gateway.client_page import (
     UnexpectedPageError,
     client_page,
     page_directory,
+    with_agent,
     with_local_media,
 )
-from tests.gateway.conftest import Gateway
+from tests.gateway.conftest import Gateway, StartGateway
 
 OURS = LOCAL_MEDIA.read_text()
 THEIRS = """import{_ as e}from"./index-1.js";import{t as m}from"./daily-esm-p5U.js";\
@@ -25,9 +26,12 @@ this._daily=m.getCallInstance()??m.createCallObject(),this._daily.on(`track-star
 //SmallWebRTCMediaManager"""
 
 
-def packaged() -> Path:
-    """The transport's script in the package."""
-    (file,) = (f for f in (page_directory() / "assets").glob("*.js") if "SmallWebRTCMediaManager" in f.read_text())
+START = "startBotParams:{endpoint:`/start`"
+
+
+def packaged(mark: str = "SmallWebRTCMediaManager") -> Path:
+    """The transport's script in the package, or another one that has the mark."""
+    (file,) = (f for f in (page_directory() / "assets").glob("*.js") if mark in f.read_text())
     return file
 
 
@@ -57,7 +61,46 @@ async def test_other_transports_keep_daily(gateway: Gateway) -> None:
     with_daily = [file for file in scripts if '"./daily-esm' in file.read_text()]
     assert with_daily
     for file in with_daily:
+        if START in file.read_text():
+            continue
         assert (await gateway.http.get(f"/client/assets/{file.name}")).content == file.read_bytes()
+
+
+async def test_the_gateway_serves_a_page_whose_sessions_are_of_the_agent_in_its_address(gateway: Gateway) -> None:
+    file = packaged(START)
+    answer = await gateway.http.get(f"/client/assets/{file.name}")
+    assert answer.text == with_agent(file.read_text())
+    changed = "endpoint:`/start`+location.search"
+    assert answer.text.count(changed) > 0
+    assert answer.text.replace(changed, "endpoint:`/start`") == file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/client", "/client/?agent=sales"),
+        ("/client/", "/client/?agent=sales"),
+        ("/client/?x=1", "/client/?x=1&agent=sales"),
+        ("/client?agent=support", "/client/?agent=support"),
+        ("/client/?agent=support", None),
+        ("/client/favicon.svg", None),
+    ],
+)
+async def test_without_a_default_bot_the_page_is_that_of_the_first_agent_unless_its_address_names_one(
+    gateway_with: StartGateway, path: str, location: str | None
+) -> None:
+    async with gateway_with(bots="sales=sales.py,support=support.py") as gateway:
+        answer = await gateway.http.get(path)
+        assert (answer.status_code, answer.headers.get("location")) == (302 if location else 200, location)
+
+
+async def test_with_a_default_bot_the_page_is_its_own_unless_its_address_names_an_agent(
+    gateway_with: StartGateway,
+) -> None:
+    async with gateway_with(bot="bot.py", bots="sales=sales.py") as gateway:
+        assert (await gateway.http.get("/client/")).status_code == 200
+        assert (await gateway.http.get("/client")).headers["location"] == "/client/"
+        assert (await gateway.http.get("/client?agent=sales")).headers["location"] == "/client/?agent=sales"
 
 
 @pytest.mark.parametrize(
@@ -86,8 +129,9 @@ async def test_a_page_that_is_not_as_expected_is_served_as_it_is_with_a_warning(
     for number, script in enumerate(scripts):
         (tmp_path / "assets" / f"{number}.js").write_text(script)
     with capture_logs() as logs:
-        app = Litestar([client_page(tmp_path)], openapi_config=None)
-    assert [(line["event"], line["log_level"]) for line in logs] == [("client_page_unexpected", "warning")]
+        app = Litestar([client_page([""], tmp_path)], openapi_config=None)
+    assert {(line["event"], line["log_level"]) for line in logs} == {("client_page_unexpected", "warning")}
+    assert len(logs) == 2
     async with httpx.AsyncClient(transport=httpx.ASGITransport(cast("Any", app)), base_url="http://gateway") as http:
         assert (await http.get("/client/")).text == "the page"
         for number, script in enumerate(scripts):
@@ -96,5 +140,5 @@ async def test_a_page_that_is_not_as_expected_is_served_as_it_is_with_a_warning(
 
 def test_the_packaged_page_is_as_expected() -> None:
     with capture_logs() as logs:
-        client_page()
+        client_page([""])
     assert logs == []

@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from services.gateway.feed import Feed
+from services.gateway.events.feed import Feed
 from services.gateway.replies import Replies
 from services.gateway.tail import Batch, Tail
 from shared.contract import EVENTS, FIELD, Outcome, Reply, Running, replies_key

@@ -1,9 +1,9 @@
 import pytest
 
-from services.gateway import backlog, positions
-from services.gateway.backlog import PAGE, Gap
-from services.gateway.positions import Position, parse
-from services.gateway.told import Told
+from services.gateway.events import backlog, positions
+from services.gateway.events.backlog import PAGE, Gap
+from services.gateway.events.positions import Position, parse
+from services.gateway.events.told import Told
 from shared.contract import ACTIVITY, EVENTS, FIELD, Running, Speaking
 from shared.entries import encode
 from shared.redis_connection import Redis

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias, get_args
 
 import msgspec
 
-from services.gateway.positions import Order, Position, order, time_of
+from services.gateway.events.positions import Order, Position, order, time_of
 from shared.contract import AnyActivity, AnyEvent
 from shared.entries import Decoder
 from shared.errors import BadEntry

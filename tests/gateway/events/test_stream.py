@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from services.gateway.event_stream import EventStream, Streaming
-from services.gateway.subscribers import Subscription
+from services.gateway.events.stream import EventStream, Streaming
+from services.gateway.events.subscribers import Subscription
 from shared.activity import ActivityLog
 from shared.contract import EVENTS, Leaving, Reason, Speaking
 from shared.entries import milliseconds

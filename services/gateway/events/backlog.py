@@ -5,9 +5,9 @@ from typing import Any, Literal, TypeAlias
 
 from redis.exceptions import ResponseError
 
-from services.gateway import told
-from services.gateway.positions import START, Order, Position, entry_id, order, rank
-from services.gateway.told import Told
+from services.gateway.events import told
+from services.gateway.events.positions import START, Order, Position, entry_id, order, rank
+from services.gateway.events.told import Told
 from shared import contract
 from shared.contract import ACTIVITY, EVENTS
 from shared.redis_connection import Redis, translated

@@ -7,14 +7,14 @@ from litestar.params import FromPath, HeaderParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 from litestar.types import ASGIApp
 
-from services.gateway import backlog, positions
 from services.gateway.documentation import SESSION_ID, documented
 from services.gateway.errors import Away, InvalidQuery, NotFound
-from services.gateway.event_stream import EventStream, Streaming
+from services.gateway.events import backlog, positions
+from services.gateway.events.positions import Position
+from services.gateway.events.stream import EventStream, Streaming
+from services.gateway.events.subscribers import Subscription
+from services.gateway.events.told import ACTIVITY_TYPES, STATE_TYPES
 from services.gateway.parts import NO_SESSION, Injected, Parts
-from services.gateway.positions import Position
-from services.gateway.subscribers import Subscription
-from services.gateway.told import ACTIVITY_TYPES, STATE_TYPES
 from shared import events
 from shared.contract import Ended, Failed
 

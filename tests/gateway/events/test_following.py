@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from services.gateway.event_stream import EventStream
-from services.gateway.feed import Feed
-from services.gateway.labels import Labels
-from services.gateway.positions import Position
-from services.gateway.subscribers import Subscribers, Subscription
+from services.gateway.events.feed import Feed
+from services.gateway.events.labels import Labels
+from services.gateway.events.positions import Position
+from services.gateway.events.stream import EventStream
+from services.gateway.events.subscribers import Subscribers, Subscription
 from shared.contract import ACTIVITY, EVENTS, FIELD
 from shared.redis_connection import Redis
-from tests.gateway.test_backlog import SPEECH, STATE, write
-from tests.gateway.test_feed import running
+from tests.gateway.events.test_backlog import SPEECH, STATE, write
+from tests.gateway.events.test_feed import running
 
 
 def ids(chunk: bytes) -> list[str]:

@@ -5,10 +5,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from services.gateway import told
-from services.gateway.positions import Position, order, rank
+from services.gateway.events import told
+from services.gateway.events.positions import Position, order, rank
+from services.gateway.events.told import Told
 from services.gateway.tail import Batch
-from services.gateway.told import Told
 from shared.contract import EVENTS
 
 MOST_WAITING = 1_000

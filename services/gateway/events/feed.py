@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from services.gateway.positions import Position, order
-from services.gateway.subscribers import Subscribers
+from services.gateway.events.positions import Position, order
+from services.gateway.events.subscribers import Subscribers
 from services.gateway.tail import Batch, Tail
 from shared.contract import ACTIVITY, EVENTS, Ended, Failed
 from shared.events import decode

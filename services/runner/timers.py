@@ -1,0 +1,26 @@
+"""Timers with names."""
+
+import asyncio
+from collections.abc import Callable
+
+
+class Timers:
+    """Each acts once, at a time of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._handles: dict[str, asyncio.TimerHandle] = {}
+
+    def set(self, name: str, at: float, act: Callable[[], None]) -> None:
+        """Act at this time; a later call with the same name moves it."""
+        self.stop(name)
+        self._handles[name] = asyncio.get_running_loop().call_at(at, act)
+
+    def stop(self, *names: str) -> None:
+        """Let these not act any more."""
+        for name in names:
+            if handle := self._handles.pop(name, None):
+                handle.cancel()
+
+    def stop_all(self) -> None:
+        """Let none act any more."""
+        self.stop(*self._handles)
