@@ -24,7 +24,7 @@ from shared.contract import CLAIMS, FIELD, OVERFLOW, Failed, Failure, Launch, Re
 from shared.entries import milliseconds
 from shared.errors import BadEntry, Unavailable
 from shared.launches import Claim, EntryId, Launches, Lease, after, decode
-from shared.process_name import host_of
+from shared.process_name import began_at, host_of
 from shared.redis_connection import Redis, translated
 from shared.script import Script
 from shared.streams import Fields, between, ensure_group
@@ -54,6 +54,24 @@ class Uninterrupted:
     def long_enough(self, lease_s: float) -> bool:
         """Whether every living runner must have been able to renew its leases meanwhile."""
         return bool(self.run_id) and self.last - self.since >= lease_s
+
+
+@dataclass(frozen=True)
+class Gone:
+    """What ended the processes of a host: all of them, or with `before` those that began before that time.
+
+    The time is of that host's own clock, in whole seconds, rounded down, as the names of processes have it.
+    """
+
+    why: str
+    before: float | None = None
+
+    def includes(self, process: str) -> bool:
+        """Whether a process of that host is certainly gone. Of one whose name tells no beginning it is not known."""
+        if self.before is None:
+            return True
+        began = began_at(process)
+        return began is not None and began < self.before
 
 
 def past_deadline(entry: EntryId, launch: Launch, server_ms: int) -> bool:
@@ -113,8 +131,8 @@ class Sweep:
             for stream in launch_streams(known):
                 await self._drop_gone_consumers(stream)
 
-    async def release(self, hosts: Mapping[str, str]) -> None:
-        """Free the leases of all runners on these hosts, which are gone for the reason given, whatever their age.
+    async def release(self, hosts: Mapping[str, Gone]) -> None:
+        """Free the leases of the runners on these hosts that are gone, whatever their age.
 
         It is for the caller to know that no process of theirs is left.
 
@@ -127,9 +145,9 @@ class Sweep:
                 with translated():
                     consumers: Any = await self._redis.xinfo_consumers(stream, CLAIMS)
                 for consumer in consumers:
-                    why = hosts.get(host_of(consumer["name"]))
-                    if consumer["pending"] and why is not None:
-                        await self._release(agent, stream, consumer["name"], why)
+                    gone = hosts.get(host_of(consumer["name"]))
+                    if consumer["pending"] and gone and gone.includes(consumer["name"]):
+                        await self._release(agent, stream, consumer["name"], gone.why)
 
     async def _release(self, agent: str, stream: str, holder: str, why: str) -> None:
         with translated():
@@ -137,7 +155,8 @@ class Sweep:
         for row in held:
             entry = EntryId(row["message_id"])
             fields = dict(await between(self._redis, stream, entry, entry)).get(entry, {})
-            await self._free(agent, Lease(entry, holder, 0), fields, f"its runner {holder} is gone: {why}")
+            lease = Lease(entry, holder, row["time_since_delivered"])
+            await self._free(agent, lease, fields, f"its runner {holder} is gone: {why}")
 
     async def _look(self, stream: str) -> Any:
         await ensure_group(self._redis, stream, CLAIMS)

@@ -1,7 +1,13 @@
 """`python -m services.operator`: cold runners for launches that no warm runner took, and a sweep of what is broken."""
 
-import asyncio
+import signal
 import sys
+
+if __name__ == "__main__":
+    # The first process of a container is deaf to a signal without a handler, and all that follows takes its time.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+import asyncio
 from contextlib import AsyncExitStack, aclosing
 
 import structlog

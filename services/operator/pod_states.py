@@ -1,6 +1,10 @@
 """What the cluster's objects say about a cold runner, read from their JSON."""
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from services.operator.cluster import Json
+from services.operator.job_manifest import CONTAINER
 from services.operator.launcher import Trouble
 from shared.contract import ColdStage
 
@@ -41,8 +45,7 @@ def pod_failure(pod: Json) -> Trouble | None:
     for container in _containers(pod):
         ended = container.get("state", {}).get("terminated")
         if ended and ended.get("exitCode"):
-            told = ended.get("message") or f"container {container['name']} exited with code {ended['exitCode']}"
-            return Trouble(ended.get("reason") or "Error", told)
+            return _bad_end(container["name"], ended)
     return None
 
 
@@ -85,12 +88,39 @@ def surely_gone(pod: Json, deleted: bool) -> bool:
     return deleted and bool(states) and all("terminated" in state for state in states)
 
 
+@dataclass(frozen=True)
+class End:
+    """The end of a container, as the node's runtime saw it."""
+
+    at: float
+    """By the clock of the node, rounded down to whole seconds."""
+    why: str
+
+
+def runner_end(pod: Json) -> End | None:
+    """The last end of a Pod's runner that was seen, whether or not it has been started again since."""
+    containers = pod.get("status", {}).get("containerStatuses") or []
+    runner: Json = next((container for container in containers if container["name"] == CONTAINER), {})
+    states = (runner.get("state") or {}, runner.get("lastState") or {})
+    ended: Json = next((state["terminated"] for state in states if state.get("terminated")), {})
+    # Of a container that a node lost track of there is no time.
+    if not ended.get("finishedAt"):
+        return None
+    trouble = _bad_end(CONTAINER, ended)
+    return End(datetime.fromisoformat(ended["finishedAt"]).timestamp(), f"{trouble.reason}: {trouble.message}")
+
+
 def why_gone(pod: Json) -> str:
     """What the API says of a Pod that is gone, in a few words."""
     failure = pod_failure(pod)
     if failure:
         return f"{failure.reason}: {failure.message}" if failure.message else failure.reason
     return "it was deleted" if "deletionTimestamp" in pod["metadata"] else "it has ended"
+
+
+def _bad_end(name: str, ended: Json) -> Trouble:
+    told = ended.get("message") or f"container {name} exited with code {ended.get('exitCode')}"
+    return Trouble(ended.get("reason") or "Error", told)
 
 
 def _containers(pod: Json) -> list[Json]:

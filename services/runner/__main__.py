@@ -1,7 +1,13 @@
 """The runner's process: settings, logs, Redis, supervisor; then stand by, or serve one session."""
 
-import asyncio
+import signal
 import sys
+
+if __name__ == "__main__":
+    # The first process of a container is deaf to a signal without a handler, and all that follows takes its time.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+import asyncio
 from functools import partial
 
 from services.runner.direct_launch import adopt

@@ -6,10 +6,12 @@ import pytest
 
 from services.operator.launcher import Trouble
 from services.operator.pod_states import (
+    End,
     finished,
     job_failure,
     pod_failure,
     pod_trouble,
+    runner_end,
     stage,
     surely_gone,
     why_gone,
@@ -147,6 +149,34 @@ def test_how_far_a_cold_runner_has_come(item: Any, said: str) -> None:
 )
 def test_when_a_pods_processes_are_gone_for_certain(item: Any, deleted: bool, gone: bool) -> None:
     assert surely_gone(item, deleted) is gone
+
+
+def restarted(*containers: tuple[str, Any, Any]) -> Any:
+    statuses = [{"name": name, "state": state, "lastState": last} for name, state, last in containers]
+    return pod(phase="Running", containerStatuses=statuses)
+
+
+def ended(second: int | None) -> Any:
+    """Killed at this second of 1970."""
+    at = None if second is None else f"1970-01-01T00:00:{second:02}Z"
+    return {"terminated": {"exitCode": 137, "reason": "Error", "finishedAt": at}}
+
+
+@pytest.mark.parametrize(
+    ("item", "at"),
+    [
+        pytest.param(pod(), None, id="a Pod that nobody looked at"),
+        pytest.param(restarted(("runner", RUNNING, {})), None, id="one that never ended"),
+        pytest.param(restarted(("runner", RUNNING, ended(7))), 7, id="one that was started again"),
+        pytest.param(restarted(("runner", {"waiting": {}}, ended(7))), 7, id="one that will be"),
+        pytest.param(restarted(("runner", ended(9), ended(7))), 9, id="of two ends the last"),
+        pytest.param(restarted(("sidecar", RUNNING, ended(7)), ("runner", RUNNING, {})), None, id="another's end"),
+        pytest.param(restarted(("runner", RUNNING, ended(None))), None, id="an end that nobody saw"),
+    ],
+)
+def test_when_a_pods_runner_last_ended(item: Any, at: int | None) -> None:
+    expected = None if at is None else End(at, "Error: container runner exited with code 137")
+    assert runner_end(item) == expected
 
 
 def test_why_a_pod_is_gone_is_told_in_its_own_words() -> None:
