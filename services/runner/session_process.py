@@ -375,7 +375,9 @@ class Session:
             do = await queue.get()
             try:
                 reply = await handler(do)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and _told_to_stop():
+                    raise
                 log.exception("command_failed", command=type(do.command).__name__)
                 # Without the error's own text, which may repeat the command.
                 reply = _failed(do.command, CommandReason.BOT_ERROR, f"the bot raised {type(error).__name__}")
