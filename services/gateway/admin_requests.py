@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, Meta
 
 from services.gateway.errors import Invalid
-from services.gateway.join import Url
+from services.gateway.join import Url, check_depth
 from shared.contract import (
     AnyCommand,
     AppMessage,
@@ -115,7 +115,8 @@ def check(data: AdminRequest) -> None:
     """See that what a request has goes together.
 
     Raises:
-        Invalid: its addressee or a field that its kind needs is missing, or there is one too many.
+        Invalid: its addressee or a field that its kind needs is missing, or there is one too many;
+            or `data` is nested too deeply.
     """
     lacks = _lacking(data)
     if (data.session_id is not None) + (data.room_url is not None) + data.all != 1:
@@ -123,6 +124,7 @@ def check(data: AdminRequest) -> None:
     if data.labels is not None and not data.all:
         raise Invalid("labels", "can only be given together with all")
     _check_fields(data)
+    check_depth("data", data.data)
     if lacks:
         raise Invalid(lacks, f"must be given for type {data.type}")
 

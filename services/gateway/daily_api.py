@@ -107,8 +107,10 @@ class DailyApi:
             self._http = httpx.AsyncClient(timeout=ANSWER_S)
         headers = {"Authorization": f"Bearer {self._key}"}
         try:
-            answer = await self._http.request(method, f"{self._url}/{path}", json=body, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # The client's own limit is for each piece of an answer, and a trickle has no end.
+            async with asyncio.timeout(ANSWER_S):
+                answer = await self._http.request(method, f"{self._url}/{path}", json=body, headers=headers)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise DailyError(0, f"no answer ({type(error).__name__})") from error
         if answer.is_success:
             return answer.content
@@ -118,13 +120,13 @@ class DailyApi:
 def _read(content: bytes, kind: type[S]) -> S:
     try:
         return msgspec.json.decode(content, type=kind)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise DailyError(0, f"an answer without a {kind.__name__.strip('_').lower()}") from None
 
 
 def _complaint(answer: httpx.Response) -> str:
     try:
         said = msgspec.json.decode(answer.content, type=_Complaint)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return f"status {answer.status_code}"
     return ": ".join(filter(None, (said.error, said.info))) or f"status {answer.status_code}"

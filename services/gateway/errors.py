@@ -294,6 +294,10 @@ def _too_deep(_: Request[Any, Any, Any], __: RecursionError) -> Response[ErrorBo
     return _answer(400, "INVALID_BODY", "The body is nested too deeply.")
 
 
+def _no_text(_: Request[Any, Any, Any], __: UnicodeDecodeError) -> Response[ErrorBody]:
+    return _answer(400, "INVALID_BODY", "Not readable: the body is not UTF-8.")
+
+
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[ErrorBody]:
     # Where, and what kind; not the text, which may quote what the request carried.
     where = traceback.format_tb(error.__traceback__)[-3:]
@@ -306,5 +310,6 @@ HANDLERS: ExceptionHandlersMap = {
     ValidationException: _invalid,
     HTTPException: _foreign,
     RecursionError: _too_deep,
+    UnicodeDecodeError: _no_text,
     Exception: _unexpected,
 }

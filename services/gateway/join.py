@@ -26,8 +26,8 @@ from shared.errors import Unavailable
 from shared.launches import Offered
 from shared.settings import Duration
 
-DEEPEST_BODY = 64
-"""How deeply the bot's `body` may be nested: well below what any JSON reader on its way gives up at."""
+DEEPEST = 64
+"""How deeply what is for the bot may be nested: well below what any JSON reader on its way gives up at."""
 LONGEST_DEADLINE_S = 24 * 3600.0
 LEAVING_WAIT_S = 15.0
 """How long a room whose bot is about to leave is waited for: longer than runners, by default, let a bot take."""
@@ -207,9 +207,18 @@ def bot_body(data: JoinRequest) -> Any:
         raise Invalid("body", f"must be an object when {next(iter(gathered))} is given")
     if gathered:
         body = {**gathered, **(body or {})}
-    if _deeper_than(body, DEEPEST_BODY):
-        raise Invalid("body", f"must not be nested more than {DEEPEST_BODY} deep")
+    check_depth("body", body)
     return body
+
+
+def check_depth(field: str, value: Any) -> None:
+    """Refuse what is nested so deeply that somebody on its way to the bot could not read it.
+
+    Raises:
+        Invalid: it is.
+    """
+    if _deeper_than(value, DEEPEST):
+        raise Invalid(field, f"must not be nested more than {DEEPEST} deep")
 
 
 def _deeper_than(value: Any, levels: int) -> bool:

@@ -40,10 +40,10 @@ class Outage:
         return answer(Away())
 
     async def watch(self, message: Message, scope: Scope) -> None:
-        """See from an answer that is about to be sent whether the outage is over."""
+        """See from an answer that is about to be sent whether the outage is over. An unknown address has no handler."""
         if not self._routes or message["type"] != "http.response.start" or message["status"] not in PROOF:
             return
         now = time.monotonic()
-        if scope["route_handler"] in self._routes and now - self._last >= QUIET_S:
+        if scope.get("route_handler") in self._routes and now - self._last >= QUIET_S:
             _log.info("redis_back", after_s=round(now - self._began, 1), refused=self._refused)
             self._routes.clear()

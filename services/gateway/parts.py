@@ -17,7 +17,6 @@ from services.gateway.daily_api import DailyApi
 from services.gateway.daily_rooms import DailyRooms
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.events.feed import Feed
-from services.gateway.events.labels import Labels
 from services.gateway.replies import Replies
 from services.gateway.room_removal import RoomRemoval
 from services.gateway.sessions import Session
@@ -60,7 +59,6 @@ class Parts:
     feed: Feed
     replies: Replies
     daily: Daily | None
-    labels: Labels
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
@@ -143,7 +141,6 @@ def assemble(settings: GatewaySettings, redis: Redis, readers_redis: Redis) -> P
         feed=feed,
         replies=Replies(readers_redis, gateway_id),
         daily=_daily(settings, redis, feed, gateway_id),
-        labels=Labels(redis),
     )
 
 

@@ -89,7 +89,7 @@ async def agent_sessions(
     wanted = agent_in_path(parts, agent)
     ids = [] if status == "ended" else await _live(parts, wanted)
     if status != "active":
-        ids += [session_id for session_id in await _over(parts.redis, wanted) if session_id not in set(ids)]
+        ids = list(dict.fromkeys([*ids, *await _over(parts.redis, wanted)]))
     histories = await events.histories(parts.redis, ids[offset : offset + limit])
     return SessionPage(total_count=len(ids), sessions=[shown for one in histories if (shown := entry(one))])
 

@@ -16,6 +16,7 @@ from services.gateway.asking import ask
 from services.gateway.auth import START
 from services.gateway.documentation import BODY, documented
 from services.gateway.errors import Away, BadAnswer, Invalid, NoAnswer, NotFound, Refused
+from services.gateway.join import check_depth
 from services.gateway.parts import Injected, Parts
 from shared.contract import Candidates, IceCandidate, Offer, Outcome, Reply
 
@@ -97,6 +98,8 @@ async def offer(
     parts: Injected,
 ) -> OfferReply:
     """Connect a WebRTC client to the session's bot; it may still be about to start."""
+    request_data = data.request_data_camel if data.request_data is None else data.request_data
+    check_depth("request_data", request_data)
     command = Offer(
         command_id=uuid4().hex,
         reply_to=parts.replies.gateway_id,
@@ -104,7 +107,7 @@ async def offer(
         sdp_type=data.type,
         pc_id=data.pc_id,
         restart_pc=bool(data.restart_pc),
-        request_data=data.request_data_camel if data.request_data is None else data.request_data,
+        request_data=request_data,
     )
     reply = await _ask(parts, session_id, command, parts.settings.join_timeout_s)
     try:

@@ -92,9 +92,9 @@ def retry_after_s(header: str | None, now: datetime) -> float:
         return float(header)
     try:
         at = parsedate_to_datetime(header)
-    except ValueError:
+        return max((at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds(), 0.0)
+    except (ValueError, OverflowError):
         return 0.0
-    return max((at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds(), 0.0)
 
 
 class Sender:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
+from services.runner.cancellation import told_to_stop
 from services.runner.pipe import Do, Done
 from shared.contract import AnyCommand, Candidates, CommandReason, Launch, Offer, Outcome, Reply, ToBot
 
@@ -57,7 +58,9 @@ class Deliveries:
             do = await queue.get()
             try:
                 reply = await deliver(do)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and told_to_stop():
+                    raise
                 log.exception("command_failed", command=type(do.command).__name__)
                 # Without the error's own text, which may repeat the command.
                 reply = _failed(do.command, CommandReason.BOT_ERROR, f"the bot raised {type(error).__name__}")

@@ -23,6 +23,7 @@ from pipecat.runner.types import RunnerArguments
 from services.runner import bot_arguments, bot_logs
 from services.runner.activity import outlet
 from services.runner.bot_source import PIPELINES, Bot, BotImportError, explain, readable
+from services.runner.cancellation import told_to_stop
 from services.runner.conclusion import conclude
 from services.runner.deliveries import Deliveries
 from services.runner.handing_back import hand_back
@@ -204,7 +205,7 @@ class Session:
         try:
             await self._bot.module.bot(arguments)
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and _told_to_stop():
+            if isinstance(error, asyncio.CancelledError) and told_to_stop():
                 raise
             return _raised(error)
         finally:
@@ -323,12 +324,6 @@ class Session:
         if not bot.done():
             bot.cancel()
             await asyncio.wait({bot}, timeout=within_s / 2)
-
-
-def _told_to_stop() -> bool:
-    """Whether this task is being cancelled by us, and not by the bot's own doing."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _raised(error: BaseException) -> Over:

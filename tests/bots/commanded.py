@@ -2,7 +2,8 @@
 
 Each line of the file BOT_RECORD is JSON: session, attempt, pid, command id, and what came. Its body's `handler` says
 what its own handler does: `take` (which it does if nothing is said), `raise`, or `none` for a bot without one; `finish`
-ends the pipeline when the first command has come, and the bot stays; `hold` returns when the pipeline has ended.
+ends the pipeline when the first command has come, and the bot stays; `hold` returns when the pipeline has ended;
+`cancelled` waits for a task of its own that was cancelled.
 """
 
 import asyncio
@@ -53,6 +54,10 @@ async def bot(args: RunnerArguments) -> None:
             raise ValueError(f"no {data}")
         while body.get("handler") == "hold" and not worker.has_finished():
             await asyncio.sleep(0.01)
+        if body.get("handler") == "cancelled":
+            job = asyncio.create_task(asyncio.Event().wait())
+            job.cancel()
+            await job
         if body.get("handler") == "finish":
             await worker.queue_frame(EndFrame())
 

@@ -1,4 +1,5 @@
 import asyncio
+import json
 from typing import Any, get_args
 
 import msgspec
@@ -210,6 +211,7 @@ async def test_what_is_missing_is_said_as_a_whole(gateway: Gateway, body: dict[s
         ({"session_id": "a", "type": "update", "llm": {"temperature": 1}}, "llm: temperature"),
         ({"session_id": "a", "type": "leave", "message": "x"}, "message"),
         ({"session_id": "a", "message": "x", "expires_s": 0}, "expires_s"),
+        ({"session_id": "a", "type": "custom", "data": json.loads("[" * 65 + "]" * 65)}, "data"),
     ],
 )
 async def test_a_bad_field_is_named(gateway: Gateway, body: dict[str, Any], field: str) -> None:

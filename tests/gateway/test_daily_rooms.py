@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
+from services.gateway.daily_api import DailyApi, DailyError
 from services.gateway.room_removal import ACCEPTED_WITHIN_S, to_be_removed
 from services.gateway.sessions import Session
 from shared.contract import EVENTS, FIELD, LAUNCH, RELAUNCH, REMOVERS, ROOMS, Reason, RoomNote, Status, session_key
@@ -284,6 +286,50 @@ async def test_daily_out_of_reach_is_a_clear_error(gateway_with: StartGateway, r
     assert (answer.status_code, answer.json()["code"]) == (502, "DAILY_FAILED")
     assert "no answer (ConnectError)" in answer.json()["error"]
     assert await redis.xlen(LAUNCH) == 0
+
+
+@asynccontextmanager
+async def answering(answer: bytes, *, trickles: bool) -> AsyncIterator[str]:
+    """A server that gives this answer to everything; one that `trickles` does not come to its end."""
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(answer) + 1_000_000 * trickles))
+            writer.write(answer)
+            while trickles:
+                await asyncio.sleep(0.02)
+                writer.write(b" ")
+                await writer.drain()
+        writer.close()
+        over.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        await over.wait()
+
+
+@pytest.mark.parametrize(
+    ("answer", "trickles", "says"),
+    [
+        (b"{", True, "no answer (TimeoutError)"),
+        (b'{"url": "K\xe4se"}', False, "an answer without a room"),
+        (b'{"url": ' + b"[" * 100_000, False, "an answer without a room"),
+    ],
+    ids=["a trickle", "not UTF-8", "nested"],
+)
+async def test_whatever_daily_answers_comes_to_its_end_as_an_error_of_daily(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, trickles: bool, says: str
+) -> None:
+    """A byte every few seconds held up a start, and the removal of all rooms, for as long as it went on."""
+    monkeypatch.setattr("services.gateway.daily_api.ANSWER_S", 0.2)
+    async with answering(answer, trickles=trickles) as url:
+        api = DailyApi(url, KEY)
+        async with aclosing(api), asyncio.timeout(5):
+            with pytest.raises(DailyError) as failed:
+                await api.create_room("r", {})
+    assert str(failed.value) == says
 
 
 async def test_a_moment_of_too_many_requests_is_waited_out(gateway: Gateway, daily: FakeDaily) -> None:

@@ -48,6 +48,14 @@ async def test_a_body_that_is_no_json_object_is_invalid(gateway: Gateway, path: 
     in_the_one_shape(answer, 400, "INVALID_BODY")
 
 
+@pytest.mark.parametrize("path", [*BODIES, "/start"])
+async def test_a_body_with_text_that_is_not_utf_8_is_invalid(gateway: Gateway, path: str) -> None:
+    """JSON that was whole but for one Latin-1 letter in a text was answered 500, with a stack in the log."""
+    content = '{"session_id": "x", "text": "Käse"}'.encode("latin-1")
+    answer = await gateway.http.post(path, content=content, headers={"Content-Type": "application/json"})
+    assert in_the_one_shape(answer, 400, "INVALID_BODY") == "Not readable: the body is not UTF-8."
+
+
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_body_above_1_mb_is_too_large(gateway: Gateway, announced: bool) -> None:
     async def pieces() -> Any:

@@ -71,6 +71,16 @@ async def test_an_outage_is_logged_once_and_its_end_once_however_many_requests_a
     assert set(refused) == {"debug"}
 
 
+async def test_an_address_that_is_not_there_is_not_found_in_an_outage_too(own_server: RedisServer) -> None:
+    """From the first refused request on, a favicon or a mistyped path was an unhandled exception: 500, as text."""
+    async with running_gateway(own_server.url) as gateway:
+        own_server.kill()
+        assert (await gateway.http.get("/sessions")).status_code == 503
+        for method, path, status in (("GET", "/favicon.ico", 404), ("PUT", "/join", 405)):
+            answer = await gateway.http.request(method, path)
+            assert (answer.status_code, answer.json()["status"]) == (status, status)
+
+
 async def test_a_redis_that_serves_only_some_requests_is_one_outage(own_server: RedisServer) -> None:
     async with running_gateway(own_server.url) as gateway, connect(own_server.url) as redis:
         with capture_logs() as logs:

@@ -1,4 +1,5 @@
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -142,6 +143,7 @@ async def test_signalling_needs_a_live_webrtc_session(gateway: Gateway, runner: 
         ("POST", {"type": "offer"}, "sdp"),
         ("POST", {"sdp": "", "type": "offer"}, "sdp"),
         ("POST", {"sdp": "v=0"}, "type"),
+        ("POST", {**OFFER, "requestData": json.loads("[" * 65 + "]" * 65)}, "request_data"),
         ("PATCH", {"candidates": []}, "pc_id"),
         ("PATCH", {"pc_id": "x"}, "candidates"),
         ("PATCH", {"pc_id": "x", "candidates": [{"sdpMid": "0"}]}, "candidate"),

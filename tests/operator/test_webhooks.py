@@ -158,6 +158,14 @@ def test_a_retry_after_is_seconds_or_a_date(header: str | None, wait_s: float) -
     assert retry_after_s(header, datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)) == wait_s
 
 
+@pytest.mark.parametrize("header", ["9" * 400, f"Sat, 31 Jan {'9' * 20} 12:00:00 GMT"])
+async def test_a_retry_after_of_any_size_is_an_answer(receiver: Receiver, header: str) -> None:
+    """A year beyond all numbers broke the delivery off: its event was sent each 15 s for ever, and never given up."""
+    receiver.answer = lambda _: web.Response(status=503, headers={"retry-after": header})
+    async with sender(receiver.url, SECRETS, allow_private=True) as to_receiver:
+        assert (await to_receiver.send("1-0", b"{}")).status == 503
+
+
 @pytest.mark.parametrize(
     ("address", "may"),
     [

@@ -4,13 +4,16 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.runner.process_names import SESSION_PROCESS
 from shared import events
 from shared.contract import (
+    COMMANDS,
     FIELD,
     AppMessage,
     CommandDone,
@@ -28,7 +31,7 @@ from shared.contract import (
 )
 from shared.redis_connection import Redis
 from tests.launching import SCRIPTED, offer, send
-from tests.processes import Child, Children, session_event
+from tests.processes import Child, Children, children_called, session_event
 from tests.waiting import until
 
 COMMANDED = SCRIPTED.parent / "commanded.py"
@@ -151,6 +154,52 @@ async def test_commands_to_a_bot_that_has_died_reach_the_next_one_in_order(
     assert [(fate.command_id, fate.outcome) for fate in done] == [(str(n), Outcome.DELIVERED) for n in range(20)]
     assert [line[4] for line in recorded(record)] == list(range(20))
     assert {line[1] for line in recorded(record)[1:]} == {2}
+
+
+async def test_a_handler_that_waits_for_a_cancelled_task_fails_its_command_and_no_other(
+    redis: Redis, start: StartRunner
+) -> None:
+    """The cancellation went through the handler and ended the delivery of all that was sent afterwards, in silence."""
+    start()
+    launch = await offer(redis, body={"handler": "cancelled"})
+    await send(redis, launch, Custom(command_id="c", data=1))
+    await send(redis, launch, Say(command_id="s", text="Hello"))
+    failed, delivered = await until_done(redis, launch, 2)
+    assert (failed.command_id, failed.outcome, failed.reason) == ("c", Outcome.FAILED, CommandReason.BOT_ERROR)
+    assert failed.message == "the bot raised CancelledError"
+    assert (delivered.command_id, delivered.outcome) == ("s", Outcome.DELIVERED)
+    await send(redis, launch, Leave(command_id="l"))
+    await session_event(redis, launch.session_id, Ended)
+
+
+@pytest.mark.slow
+async def test_what_a_frozen_runner_was_given_reaches_the_bot_in_its_place_once_and_in_order(
+    redis: Redis, start: StartRunner, record: Path
+) -> None:
+    """Its host is frozen while it waits for commands, and wakes when another runner has the session."""
+    frozen = start(LEASE="3", RUNNER_SLOTS="1")
+    launch = await offer(redis, body={})
+    await send(redis, launch, Custom(command_id="0", data=0))
+    await until_done(redis, launch)
+    host = [frozen.pid, *children_called(SESSION_PROCESS, frozen.pid)]
+    for pid in host:
+        os.kill(pid, signal.SIGSTOP)
+    for number in range(1, 10):
+        await send(redis, launch, Custom(command_id=str(number), data=number))
+    # The server has given the first of them to the read in which the runner was frozen.
+    assert (await redis.xpending(commands_key(launch.session_id), COMMANDS))["pending"] == 1
+    start(LEASE="3")
+    await session_event(redis, launch.session_id, Running, attempt=2)
+    for pid in host:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    await frozen.said("lease_lost")
+    await send(redis, launch, Custom(command_id="10", data=10))
+    done = await until_done(redis, launch, 11)
+    assert [(fate.command_id, fate.outcome) for fate in done] == [(str(n), Outcome.DELIVERED) for n in range(11)]
+    assert [(line[1], line[4]) for line in recorded(record)] == [(1 if n == 0 else 2, n) for n in range(11)]
+    await send(redis, launch, Leave(command_id="l"))
+    await session_event(redis, launch.session_id, Ended, attempt=2)
 
 
 async def test_what_a_finished_pipeline_is_given_does_not_count_as_delivered(

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from services.gateway.events.labels import Labels
 from services.gateway.events.positions import Position, order
 from services.gateway.events.subscribers import Subscribers
 from services.gateway.tail import Batch, Tail
-from shared.contract import ACTIVITY, EVENTS, Ended, Failed
+from shared.contract import ACTIVITY, EVENTS, Ended, Failed, Queued
 from shared.events import decode
 from shared.redis_connection import Redis
 
@@ -39,6 +40,7 @@ class Feed:
         """Wakes whenever some session is over."""
         self._tail = Tail(redis, [EVENTS, ACTIVITY], take=self._take, resume=self._resume, news=True)
         self.subscribers = Subscribers()
+        self.labels = Labels(redis)
         self.stopping = False
         """The process is about to stop: whoever waits answers with what there is."""
 
@@ -69,6 +71,8 @@ class Feed:
         for _, event in decode(dict(batch).get(EVENTS, ())):
             for watch in self._watches.get(event.session_id, ()):
                 watch.wake()
+            if isinstance(event, Queued):
+                self.labels.learn(event)
             if isinstance(event, Ended | Failed):
                 self.ends.wake()
         self.subscribers.take(batch)

@@ -12,7 +12,7 @@ REMEMBERED = 10_000
 
 
 class Labels:
-    """Looks a session's up once, and forgets those that nobody has asked for longest."""
+    """Learns a session's from its beginning or looks them up once, and forgets those not asked for longest."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -27,8 +27,16 @@ class Labels:
         if session_id not in self._known:
             first = decode(await between(self._redis, session_key(session_id), count=1))
             queued = first[0][1] if first else None
-            self._known[session_id] = queued.labels if isinstance(queued, Queued) else {}
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+            self._note(session_id, queued.labels if isinstance(queued, Queued) else {})
         self._known.move_to_end(session_id)
         return self._known[session_id]
+
+    def learn(self, begun: Queued) -> None:
+        """From a session that has begun just now: what is known need not be looked up for each client that asks."""
+        self._note(begun.session_id, begun.labels)
+
+    def _note(self, session_id: str, labels: Mapping[str, str]) -> None:
+        self._known[session_id] = labels
+        self._known.move_to_end(session_id)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)

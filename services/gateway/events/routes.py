@@ -88,7 +88,7 @@ def _streaming(
     wanted: dict[str, str] | None = None,
     over: bool = False,
 ) -> Streaming:
-    stream = EventStream(parts.redis, subscription, position, labels=parts.labels, wanted=wanted or {}, over=over)
+    stream = EventStream(parts.redis, subscription, position, labels=parts.feed.labels, wanted=wanted or {}, over=over)
     return Streaming(stream, subscription, parts.feed.subscribers)
 
 

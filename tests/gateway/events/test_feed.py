@@ -7,7 +7,7 @@ import pytest
 from services.gateway.events.feed import Feed
 from services.gateway.replies import Replies
 from services.gateway.tail import Batch, Tail
-from shared.contract import EVENTS, FIELD, Outcome, Reply, Running, replies_key
+from shared.contract import EVENTS, FIELD, Outcome, Queued, Reply, Running, replies_key
 from shared.entries import encode
 from shared.redis_connection import Redis, connect
 
@@ -47,6 +47,21 @@ async def test_news_wake_those_who_watch_their_session_and_no_others(redis: Redi
             await prompt(first.changed(LONG_S))
             await prompt(second.changed(LONG_S))
             assert not other._event.is_set()
+
+
+async def test_the_labels_of_a_session_that_begins_are_known_before_anyone_asks(redis: Redis) -> None:
+    """800 clients that chose by label asked Redis 800 times for every new session, all at once."""
+    feed = Feed(redis)
+    begun = Queued(
+        session_id="s", attempt=1, room_url="none://s", transport="none", deadline_s=1.0, labels={"team": "a"}
+    )
+    async with running(feed.run):
+        with feed.watching("s") as watch:
+            await prompt(watch.changed(LONG_S))  # the feed has begun
+            await redis.xadd(EVENTS, {FIELD: encode(begun)})
+            await prompt(watch.changed(LONG_S))
+            assert await feed.labels.of("s") == {"team": "a"}  # of which there is no history to ask
+            assert await feed.labels.of("t") == {}
 
 
 async def test_news_between_two_waits_are_not_missed(redis: Redis) -> None:

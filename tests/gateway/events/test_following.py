@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+import pytest
+
 from services.gateway.events.feed import Feed
 from services.gateway.events.labels import Labels
 from services.gateway.events.positions import Position
@@ -56,3 +58,19 @@ async def test_what_nobody_read_is_given_to_those_who_listen_when_reading_begins
                 assert ids(await some(chunks)) == ["4-0_0-0", "5-0_0-0"]
                 await write(redis, states=range(6, 7), activity=range(0))
                 assert ids(await some(chunks)) == ["6-0_0-0"]
+
+
+async def test_a_client_for_whom_there_is_nothing_hears_where_it_is_all_the_same(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes by and is not for it need not be read again when it comes back."""
+    monkeypatch.setattr("services.gateway.event_stream.HEARTBEAT_S", 0.01)
+    await write(redis, states=range(1, 4), activity=range(0))
+    subscribers, subscription = Subscribers(), Subscription(None, frozenset({"ended"}))
+    stream = EventStream(redis, subscription, Position((3, 0)), labels=Labels(redis), wanted={})
+    with subscribers.added(subscription):
+        async with aclosing(stream.chunks(subscribers)) as chunks:
+            await some(chunks)
+            assert [await some(chunks) for _ in range(2)] == [b"id: 3-0_0-0\n:\n\n"] * 2
+            subscribers.take([(EVENTS, [("4-0", {FIELD: STATE})])])
+            assert await some(chunks) == b"id: 4-0_0-0\n:\n\n"

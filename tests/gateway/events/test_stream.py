@@ -271,7 +271,7 @@ async def test_a_client_that_goes_away_is_forgotten_at_once(gateway: Gateway, li
     subscribers, session_id = gateway.parts.feed.subscribers, claim.launch.session_id
     for subscribed_to in (None, session_id):
         subscription = Subscription(subscribed_to, None)
-        stream = EventStream(gateway.parts.redis, subscription, None, labels=gateway.parts.labels, wanted={})
+        stream = EventStream(gateway.parts.redis, subscription, None, labels=gateway.parts.feed.labels, wanted={})
         scope: Any = {"state": {}}
         left, sent = asyncio.Event(), asyncio.Event()
 
