@@ -14,7 +14,7 @@ from tests.machine import need
 from tests.processes import Fleet
 from tests.speech import silence, speech, write_wav
 
-GREETER = "services.runner.bots.greeter"
+GREETER = "services.runner.bots.assistant"
 WAIT_MS = 30_000
 _SOUND = 0.02
 """Energy (mean square times seconds): the greeting has twenty times this, silence next to none."""

@@ -11,7 +11,7 @@ from tests.processes import Fleet
 from tests.speech import speech
 from tests.webrtc_peer import CallEndedError, WebRTCPeer
 
-GREETER = "services.runner.bots.greeter"
+GREETER = "services.runner.bots.assistant"
 
 
 def caller(fleet: Fleet, session_id: str) -> WebRTCPeer:

@@ -9,6 +9,8 @@ import traceback
 from pathlib import Path
 from types import ModuleType, TracebackType
 
+from services.runner.refusal import LaunchRefused
+
 LONGEST_EXPLANATION = 2000
 OURS = ("services", "shared")
 """Our own top-level packages. A folder of that name beside the bot is found together with what is ours."""
@@ -49,12 +51,17 @@ def imports_pipelines(module: ModuleType) -> bool:
 
 
 def explain(error: BaseException) -> str:
-    """An exception in one line that any reader can take: type, message, and the last line of its traceback."""
+    """An exception in one line that any reader can take: type, message, and the last line of its traceback.
+
+    A `LaunchRefused` is its text alone.
+    """
     kind = type(error).__name__
     try:
         said = str(error)
     except Exception:  # noqa: BLE001 - anybody's exceptions are shown here
         said = "(it cannot be shown)"
+    if isinstance(error, LaunchRefused):
+        return readable(said)
     place = _last_place(error.__traceback__)
     told = (f"{kind}: {said}" if said else kind) + (f" ({place})" if place else "")
     return readable(told)

@@ -6,7 +6,7 @@ from shared.settings import Count, LaunchSettings, Positive, Seconds
 class RunnerSettings(LaunchSettings, frozen=True, kw_only=True):
     """A runner's settings; supervisor, zygote and session processes read the same."""
 
-    bot: str = "services.runner.bots.greeter"
+    bot: str = "services.runner.bots.assistant"
     """The bot: a path to a Python file, or a dotted module, with `async def bot(runner_args)`."""
     runner_slots: Positive = 1
     """How many sessions run side by side, each in a process of its own that waits warm."""

@@ -13,7 +13,7 @@ from services.runner.forks import environment
 from services.runner.zygote import unforkable
 from tests.processes import Children
 
-GREETER = "services.runner.bots.greeter"
+GREETER = "services.runner.bots.assistant"
 THREADED = "tests.bots.threaded"
 
 
