@@ -44,13 +44,15 @@ _OPERATORS = {
 _SAID = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
 _WORD = re.compile(r"\d+(?:\.\d+)?|multiplied by|divided by|[a-z']+|[-+*/]")
 _LARGEST = 10**15 - 1
+_LONGEST = 500
+"""Of what was said, in letters: as much as anybody says in a question."""
 
 NO_MODEL = "No language model is configured, so I can only tell the time and the date, and do sums."
 
 
 def answer(heard: str, *, name: str, now: datetime) -> str:
     """The answer to what somebody said, by the clock `now`; the same words always get the same answer."""
-    said = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", heard.lower().strip(" .?!"))
+    said = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", heard[:_LONGEST].lower().strip(" .?!"))
     if ending := re.search(r"ends in about (\d+) seconds", said):
         return f"Our time is almost over: {ending[1]} seconds are left."
     if total := _sum(said):

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from pipecat.adapters.llm.services.open_ai_adapter import OpenAILLMAdapter
 from pipecat.frames.frames import Frame, LLMContextFrame, LLMFullResponseEndFrame, LLMFullResponseStartFrame
 from pipecat.processors.aggregators.llm_context import LLMContext, standard_message_text
 from pipecat.processors.frame_processor import FrameDirection
@@ -17,6 +18,9 @@ NOT_UNDERSTOOD = "Sorry, I did not catch that."
 
 class OfflineLLMService(LLMService[Any]):
     """Answers the last message of the context. It calls no functions, and follows no instructions."""
+
+    # The one that any service gets by itself; named here, it is imported before the fork.
+    adapter_class = OpenAILLMAdapter
 
     def __init__(self, *, name_of_bot: str = "the Pipefleet assistant", **kwargs: Any) -> None:
         """Build the service.
