@@ -161,7 +161,7 @@ async def test_a_caller_on_the_page_is_greeted_answered_and_hangs_up_and_no_othe
     async with fleet_of(bot=ASSISTANT, slots=1) as fleet, calling(fleet, an_utterance(tmp_path)) as caller:
         session_id = await caller.connect()
         await caller.hears_sound()
-        await caller.page.get_by_text("Hello, I am your Pipefleet assistant.").first.wait_for()
+        await caller.page.get_by_text("Hello, I am Pipefleet's assistant.").first.wait_for()
         await caller.page.get_by_text("You are welcome.").first.wait_for()
         await caller.hears_sound(since=await caller.heard())
         await caller.disconnect()

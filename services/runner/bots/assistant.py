@@ -14,7 +14,7 @@ from typing import Any
 
 # Keeps create_transport, which imports on demand, from importing in every forked process anew.
 import pipecat.transports.smallwebrtc.transport  # noqa: F401
-from pipecat.frames.frames import Frame, LLMMessagesAppendFrame, TTSSpeakFrame
+from pipecat.frames.frames import ErrorFrame, Frame, LLMMessagesAppendFrame, TTSSpeakFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -58,7 +58,8 @@ async def bot(runner_args: RunnerArguments) -> None:
     """Serve one call in a Daily room or on a WebRTC connection; returns when it is over.
 
     Raises:
-        LaunchRefused: it cannot be as the launch asks for; the text says why.
+        LaunchRefused: it cannot be as the launch asks for, or a provider refuses its key or its settings; the text says
+            why.
     """
     house = _house()
     for key in house.settings.hidden():
@@ -87,6 +88,7 @@ async def bot(runner_args: RunnerArguments) -> None:
         idle_timeout_secs=house.settings.idle_timeout_s or None,
         app_resources=runner_args.body,
     )
+    broken = _stop_when_broken(worker, (stt, llm, tts))
     _greet_on_arrival(transport, worker, body.greeting or persona.greeting or "", call)
     _call_out_and_record(transport, body)
     # Signals belong to whoever runs this process.
@@ -98,6 +100,8 @@ async def bot(runner_args: RunnerArguments) -> None:
     finally:
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
+    if broken:
+        raise LaunchRefused(broken[0])
 
 
 def warm_up() -> None:
@@ -168,6 +172,7 @@ def _services(settings: AssistantSettings, body: AssistantBody, persona: Persona
     parameters = body.voice_parameters or persona.voice_parameters or VoiceParameters()
     language = _language(body.language or parameters.language or persona.language)
     asked = {"stt": body.stt, "llm": body.llm, "tts": body.voice_provider or body.tts or persona.voice_provider}
+    personas_voice = providers.choose("tts", persona.voice_provider, settings)
     made = []
     for part in PARTS:
         name = providers.choose(part, asked[part], settings)
@@ -181,7 +186,9 @@ def _services(settings: AssistantSettings, body: AssistantBody, persona: Persona
             language=language,
             instructions=personas.filled(persona.instructions or "", call),
             bot=call.bot,
-            voice=body.voice or persona.voice or (settings.tts_voice if is_default else None),
+            voice=body.voice
+            or (persona.voice if name == personas_voice else None)
+            or (settings.tts_voice if is_default else None),
             parameters=parameters,
         )
         made.append(providers.make(part, name, settings, wanted))
@@ -246,6 +253,19 @@ def _daily_params(
         params.api_key = key
         params.api_url = body.daily_api_url or settings.daily_api_url
     return params
+
+
+def _stop_when_broken(worker: PipelineWorker, services: tuple[Any, ...]) -> list[str]:
+    """End a call in which somebody can listen, think or speak no more; what is broken goes into the list given."""
+    broken: list[str] = []
+
+    async def see(_worker: PipelineWorker, error: ErrorFrame) -> None:
+        if error.processor in services and error.processor is not None and not error.processor.is_usable:
+            broken.append(f"{error.processor.name}: {error.error}")
+            await worker.cancel(reason="a service can no longer do its job")
+
+    worker.add_event_handler("on_pipeline_error", see)
+    return broken
 
 
 def _call_out_and_record(transport: BaseTransport, body: AssistantBody) -> None:

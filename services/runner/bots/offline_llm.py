@@ -22,7 +22,7 @@ class OfflineLLMService(LLMService[Any]):
     # The one that any service gets by itself; named here, it is imported before the fork.
     adapter_class = OpenAILLMAdapter
 
-    def __init__(self, *, name_of_bot: str = "the Pipefleet assistant", **kwargs: Any) -> None:
+    def __init__(self, *, name_of_bot: str = "Pipefleet's assistant", **kwargs: Any) -> None:
         """Build the service.
 
         Args:

@@ -19,12 +19,12 @@ from services.runner.refusal import LaunchRefused
 from shared.persona import BadField, OriginalFields, Persona, read
 
 BUILT_IN = Persona(
-    name="Pipefleet assistant",
+    name="Pipefleet's assistant",
     instructions=(
         "You are {{ bot }}, in a voice call with {{ participant }}. What you say is spoken aloud: answer in one to "
         "three short sentences of plain speech, without lists, markup or emoji. Ask when you did not understand."
     ),
-    greeting="Hello, I am your {{ bot }}. How can I help you?",
+    greeting="Hello, I am {{ bot }}. How can I help you?",
 )
 SOMEBODY = "the caller"
 """The participant where nobody has said a name."""

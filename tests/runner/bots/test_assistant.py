@@ -28,14 +28,14 @@ from services.runner.bots.assistant_settings import AssistantSettings
 from services.runner.bots.empty_room import EmptyRoom
 from services.runner.frames import SessionEndingFrame
 from services.runner.refusal import LaunchRefused
-from tests.fakes.openai_api import Call, FakeOpenAI, Say, fake_openai
+from tests.fakes.openai_api import Call, Fail, FakeOpenAI, Say, fake_openai
 from tests.speech import speech
 from tests.waiting import until
 from tests.webrtc_peer import EARPHONE_RATE_HZ, CallEndedError, WebRTCPeer
 
 # Long, and without any punctuation that would make a pause.
 ENDLESS = "banana " * 100
-GREETING = "Hello, I am your Pipefleet assistant. How can I help you?"
+GREETING = "Hello, I am Pipefleet's assistant. How can I help you?"
 QUESTION = "What is seven times six?"
 
 TOOLS = '''
@@ -143,7 +143,7 @@ async def test_without_any_account_a_spoken_question_gets_the_right_spoken_answe
         await peer.wait_for_sound()
         await peer.wait_for_silence()
         before = len(peer.heard)
-        peer.speak(speech(QUESTION, "f5"))
+        peer.speak(speech(QUESTION))
         await peer.wait_until_spoken()
         asked_at = time.monotonic()
         await peer.wait_for_sound()
@@ -252,7 +252,20 @@ async def test_after_an_interruption_the_context_has_what_was_heard_of_the_answe
     kept = " ".join(content for role, content in said[3:-1] if role == "assistant")
     assert kept.startswith(sentences[0])
     assert sentences[8] not in kept
-    assert sentences[8] not in openai.spoken
+
+
+async def test_a_key_that_is_refused_ends_the_call_and_says_so(openai: FakeOpenAI) -> None:
+    openai.answers.append(Fail(401, "Incorrect API key provided"))
+
+    async def ask() -> None:
+        async with call({"greeting": "Hello."}) as peer:
+            await peer.wait_for_sound()
+            await peer.wait_for_silence()
+            peer.speak(speech("Thank you very much."))
+            await peer.wait_for_end()
+
+    with pytest.raises(LaunchRefused, match=r"OpenAILLMService.*Incorrect API key provided"):
+        await ask()
 
 
 async def refusal(body: object, arguments: RunnerArguments | None = None) -> str:

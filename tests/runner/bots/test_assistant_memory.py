@@ -91,7 +91,7 @@ async def test_ten_minutes_of_conversation_cost_little_memory(
     async def made(*_: Any) -> BaseTransport:
         return transport
 
-    async def process_frame(self: FrameProcessor, frame: Frame, direction: FrameDirection) -> None:
+    async def process_frame(self: assistant.WrapUp, frame: Frame, direction: FrameDirection) -> None:
         await processed(self, frame, direction)
         if isinstance(frame, BotStoppedSpeakingFrame):
             answered.set()

@@ -26,7 +26,7 @@ def said(heard: str, now: datetime = NOW) -> str:
         ("1.5 + 2", "one point five plus two is three point five."),
         ("2999 divided by 1000", "two thousand nine hundred and ninety nine divided by one thousand is about three."),
         ("nine divided by zero", "Nothing can be divided by zero."),
-        ("9" * 5000 + " times 2", "That is more than I can say."),
+        ("9" * 400 + " times 2", "That is more than I can say."),
     ],
 )
 def test_a_sum_is_solved_in_words(heard: str, total: str) -> None:
@@ -56,6 +56,7 @@ def test_the_time_is_that_of_the_clock(hour: int, minute: int, told: str) -> Non
         ("the weather is nice", f"I heard: the weather is nice. {NO_MODEL}"),
         ("seven", f"I heard: seven. {NO_MODEL}"),
         ("seven times", f"I heard: seven times. {NO_MODEL}"),
+        ("9" * 5000, f"I heard: {'9' * 5000}. {NO_MODEL}"),
         ("  ", "I did not hear any words."),
         ("This call ends in about 60 seconds. Say so, and wrap up.", "Our time is almost over: 60 seconds are left."),
     ],
