@@ -8,9 +8,10 @@ speaks is in `providers`, what the environment says in `assistant_settings`, wha
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeAlias
 
 # Keeps create_transport, which imports on demand, from importing in every forked process anew.
 import pipecat.transports.smallwebrtc.transport  # noqa: F401
@@ -48,9 +49,14 @@ from shared.persona import Persona, VoiceParameters
 
 # onnxruntime reports to its maker over the network by default, from a thread that its import starts.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251 - a bot file runs without the fleet, too
+from pipecat.audio.turn.smart_turn.base_smart_turn import SmartTurnParams
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 
+Services: TypeAlias = tuple[Any, Any, Any]
+"""Who listens (nobody, where the room transcribes), thinks and speaks."""
+LONGEST_PAUSE_S = 2.0
+"""After which somebody has finished, even if it does not sound so."""
 PARTS: tuple[providers.Part, ...] = ("stt", "llm", "tts")
 
 
@@ -70,36 +76,26 @@ async def bot(runner_args: RunnerArguments) -> None:
     stt, llm, tts = _services(house.settings, body, persona, call)
 
     transport = await _transport(runner_args, house.settings, body, persona)
-    context = LLMContext(tools=await _tools(house, llm))
-    ears = await _take_ears()
-    user, assistant = LLMContextAggregatorPair(
-        context,
-        user_params=LLMUserAggregatorParams(
-            vad_analyzer=ears.voice_activity,
-            user_turn_strategies=UserTurnStrategies(
-                stop=[TurnAnalyzerUserTurnStopStrategy(turn_analyzer=ears.smart_turn)]
-            ),
-        ),
-    )
-    parts = [transport.input(), WrapUp(), stt, user, llm, tts, transport.output(), assistant]
-    worker = PipelineWorker(
-        Pipeline([part for part in parts if part is not None]),
-        params=PipelineParams(audio_in_sample_rate=16_000, enable_metrics=True, enable_usage_metrics=True),
-        idle_timeout_secs=house.settings.idle_timeout_s or None,
-        app_resources=runner_args.body,
-    )
-    broken = _stop_when_broken(worker, (stt, llm, tts))
-    _greet_on_arrival(transport, worker, body.greeting or persona.greeting or "", call)
-    _call_out_and_record(transport, body)
-    # Signals belong to whoever runs this process.
-    runner = WorkerRunner(handle_sigint=False, handle_sigterm=False)
-    await runner.add_workers(worker)
-    leaving = asyncio.create_task(_leave_when_alone(transport, worker, house.settings.empty_room_timeout_s))
-    try:
-        await runner.run()
-    finally:
-        leaving.cancel()
-        await asyncio.gather(leaving, return_exceptions=True)
+    async with AsyncExitStack() as servers:
+        context = LLMContext(tools=await _tools(house, llm, servers))
+        worker = PipelineWorker(
+            _pipeline(transport, (stt, llm, tts), context, await _take_ears()),
+            params=PipelineParams(audio_in_sample_rate=16_000, enable_metrics=True, enable_usage_metrics=True),
+            idle_timeout_secs=house.settings.idle_timeout_s or None,
+            app_resources=runner_args.body,
+        )
+        broken = _stop_when_broken(worker, (stt, llm, tts))
+        _greet_on_arrival(transport, worker, body.greeting or persona.greeting or "", call)
+        _call_out_and_record(transport, body)
+        # Signals belong to whoever runs this process.
+        runner = WorkerRunner(handle_sigint=False, handle_sigterm=False)
+        await runner.add_workers(worker)
+        leaving = asyncio.create_task(_leave_when_alone(transport, worker, house.settings.empty_room_timeout_s))
+        try:
+            await runner.run()
+        finally:
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
     if broken:
         raise LaunchRefused(broken[0])
 
@@ -157,7 +153,10 @@ _warm_ears: list[_Ears] = []
 
 
 def _load_ears() -> _Ears:
-    return _Ears(voice_activity=SileroVADAnalyzer(), smart_turn=LocalSmartTurnAnalyzerV3())
+    return _Ears(
+        voice_activity=SileroVADAnalyzer(),
+        smart_turn=LocalSmartTurnAnalyzerV3(params=SmartTurnParams(stop_secs=LONGEST_PAUSE_S)),
+    )
 
 
 async def _take_ears() -> _Ears:
@@ -167,7 +166,7 @@ async def _take_ears() -> _Ears:
     return await asyncio.to_thread(_load_ears)
 
 
-def _services(settings: AssistantSettings, body: AssistantBody, persona: Persona, call: personas.Call) -> list[Any]:
+def _services(settings: AssistantSettings, body: AssistantBody, persona: Persona, call: personas.Call) -> Services:
     """Who listens, thinks and speaks; the launch decides before the persona, the persona before the settings."""
     parameters = body.voice_parameters or persona.voice_parameters or VoiceParameters()
     language = _language(body.language or parameters.language or persona.language)
@@ -192,7 +191,8 @@ def _services(settings: AssistantSettings, body: AssistantBody, persona: Persona
             parameters=parameters,
         )
         made.append(providers.make(part, name, settings, wanted))
-    return made
+    stt, llm, tts = made
+    return stt, llm, tts
 
 
 def _language(code: str | None) -> Language | None:
@@ -204,10 +204,25 @@ def _language(code: str | None) -> Language | None:
     raise LaunchRefused(f"language: there is no language {code!r}; try a code like en, en-US or de.")
 
 
-async def _tools(house: House, llm: Any) -> list[Any]:
+async def _tools(house: House, llm: Any, servers: AsyncExitStack) -> list[Any]:
     if isinstance(llm, OfflineLLMService):
         return []
-    return [*house.functions, *await assistant_tools.of_servers(house.settings.mcp_servers)]
+    return [*house.functions, *await assistant_tools.of_servers(house.settings.mcp_servers, servers)]
+
+
+def _pipeline(transport: BaseTransport, services: Services, context: LLMContext, ears: _Ears) -> Pipeline:
+    stt, llm, tts = services
+    user, assistant = LLMContextAggregatorPair(
+        context,
+        user_params=LLMUserAggregatorParams(
+            vad_analyzer=ears.voice_activity,
+            user_turn_strategies=UserTurnStrategies(
+                stop=[TurnAnalyzerUserTurnStopStrategy(turn_analyzer=ears.smart_turn)]
+            ),
+        ),
+    )
+    parts = [transport.input(), WrapUp(), stt, user, llm, tts, transport.output(), assistant]
+    return Pipeline([part for part in parts if part is not None])
 
 
 async def _transport(
@@ -255,7 +270,7 @@ def _daily_params(
     return params
 
 
-def _stop_when_broken(worker: PipelineWorker, services: tuple[Any, ...]) -> list[str]:
+def _stop_when_broken(worker: PipelineWorker, services: Services) -> list[str]:
     """End a call in which somebody can listen, think or speak no more; what is broken goes into the list given."""
     broken: list[str] = []
 

@@ -5,15 +5,20 @@ docstring tells the model what it does, its annotations what it takes; it answer
 ``params.app_resources`` is the launch's `body`.
 """
 
+import asyncio
 import importlib.util
 import inspect
 import shlex
 from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from services.runner.refusal import LaunchRefused
+
+ANSWERS_WITHIN_S = 10.0
+"""How long an MCP server may take to tell its tools; the call waits for it."""
 
 
 def functions(files: Iterable[str]) -> list[Callable[..., Any]]:
@@ -25,16 +30,16 @@ def functions(files: Iterable[str]) -> list[Callable[..., Any]]:
     return [function for file in files for function in _functions(Path(file))]
 
 
-async def of_servers(servers: Iterable[str]) -> list[Any]:
-    """Connect to these MCP servers, and give their tools; the language model's service closes the connections.
+async def of_servers(servers: Iterable[str], open_ones: AsyncExitStack) -> list[Any]:
+    """Connect to these MCP servers, and give their tools; `open_ones` gets what closes the connections.
 
     Raises:
         LaunchRefused: a server does not answer, or the extra for it is not installed.
     """
-    return [tool for server in servers for tool in await _of_server(server)]
+    return [tool for server in servers for tool in await _of_server(server, open_ones)]
 
 
-async def _of_server(server: str) -> list[Any]:
+async def _of_server(server: str, open_ones: AsyncExitStack) -> list[Any]:
     try:
         from mcp import StdioServerParameters  # noqa: PLC0415 - half a second, for those who have such servers
         from mcp.client.session_group import StreamableHttpParameters  # noqa: PLC0415
@@ -46,8 +51,10 @@ async def _of_server(server: str) -> list[Any]:
     else:
         command, *arguments = shlex.split(server)
         client = MCPClient(StdioServerParameters(command=command, args=arguments))
+    open_ones.push_async_callback(client.close)
     try:
-        return list((await client.tools()).standard_tools)
+        async with asyncio.timeout(ANSWERS_WITHIN_S):
+            return list((await client.tools()).standard_tools)
     except Exception as error:
         # Not its address: it may hold a key.
         raise LaunchRefused(f"MCP_SERVERS: a server does not answer: {type(error).__name__}") from error
