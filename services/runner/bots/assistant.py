@@ -25,18 +25,13 @@ from pipecat.runner.types import DailyRunnerArguments, RunnerArguments
 from pipecat.runner.utils import create_transport
 from pipecat.transcriptions.language import Language
 from pipecat.transports.base_transport import BaseTransport, TransportParams
-from pipecat.transports.daily.transport import (
-    DailyDialinSettings,
-    DailyParams,
-    DailyTranscriptionSettings,
-    DailyTransport,
-)
+from pipecat.transports.daily.transport import DailyTransport
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
 from services.runner import bot_logs
-from services.runner.bots import assistant_tools, espeak_tts, offline_stt, personas, providers
+from services.runner.bots import assistant_tools, daily_calls, espeak_tts, personas, providers
 from services.runner.bots.assistant_body import AssistantBody, read_body
 from services.runner.bots.assistant_settings import AssistantSettings
 from services.runner.bots.empty_room import EmptyRoom
@@ -86,7 +81,8 @@ async def bot(runner_args: RunnerArguments) -> None:
         )
         broken = _stop_when_broken(worker, (stt, llm, tts))
         _greet_on_arrival(transport, worker, body.greeting or persona.greeting or "", call)
-        _call_out_and_record(transport, body)
+        if isinstance(transport, DailyTransport):
+            daily_calls.begin_on_arrival(transport, body)
         # Signals belong to whoever runs this process.
         runner = WorkerRunner(handle_sigint=False, handle_sigterm=False)
         await runner.add_workers(worker)
@@ -113,6 +109,8 @@ def warm_up() -> None:
     for part, name in chosen.items():
         providers.imported(part, name, house.settings)
     if chosen["stt"] == "offline":
+        from services.runner.bots import offline_stt  # noqa: PLC0415 - not every Python has PocketSphinx
+
         offline_stt.load()
     if chosen["tts"] == "offline":
         espeak_tts.load()
@@ -230,7 +228,7 @@ async def _transport(
 ) -> BaseTransport:
     transcribes = providers.choose("stt", body.stt, settings) == "daily"
     if isinstance(runner_args, DailyRunnerArguments):
-        params = _daily_params(settings, body, persona, transcribes=transcribes)
+        params = daily_calls.params(settings, body, persona, transcribes=transcribes)
         return DailyTransport(runner_args.room_url, runner_args.token, persona.name or "", params)
     if transcribes:
         raise LaunchRefused("STT daily is for Daily rooms only.")
@@ -247,29 +245,6 @@ def _eval_params() -> TransportParams:
     return EvalTransportParams(audio_in_enabled=True, audio_out_enabled=True)
 
 
-def _daily_params(
-    settings: AssistantSettings, body: AssistantBody, persona: Persona, *, transcribes: bool
-) -> DailyParams:
-    params = DailyParams(audio_in_enabled=True, audio_out_enabled=True)
-    if transcribes:
-        language = body.language or persona.language or "en"
-        params.transcription_enabled = True
-        params.transcription_settings = DailyTranscriptionSettings(language=language)
-    if body.dialin_settings:
-        key = body.daily_api_key or settings.daily_api_key
-        if not key:
-            raise LaunchRefused(
-                "dialin_settings need a daily_api_key, or the variable DAILY_API_KEY, which is not set."
-            )
-        bot_logs.hide(key)
-        params.dialin_settings = DailyDialinSettings(
-            call_id=body.dialin_settings.call_id, call_domain=body.dialin_settings.call_domain
-        )
-        params.api_key = key
-        params.api_url = body.daily_api_url or settings.daily_api_url
-    return params
-
-
 def _stop_when_broken(worker: PipelineWorker, services: Services) -> list[str]:
     """End a call in which somebody can listen, think or speak no more; what is broken goes into the list given."""
     broken: list[str] = []
@@ -281,22 +256,6 @@ def _stop_when_broken(worker: PipelineWorker, services: Services) -> list[str]:
 
     worker.add_event_handler("on_pipeline_error", see)
     return broken
-
-
-def _call_out_and_record(transport: BaseTransport, body: AssistantBody) -> None:
-    """Once the bot is in its Daily room, do in it what the launch asks for."""
-    if not isinstance(transport, DailyTransport):
-        return
-    asked = body.dialout_settings or []
-    calls = asked if isinstance(asked, list) else [asked]
-
-    async def begin(room: DailyTransport, _data: Any) -> None:
-        if body.recording:
-            await room.start_recording()
-        for settings in calls:
-            await room.start_dialout(settings)
-
-    transport.add_event_handler("on_joined", begin)
 
 
 def _greet_on_arrival(transport: BaseTransport, worker: PipelineWorker, greeting: str, call: personas.Call) -> None:

@@ -227,7 +227,7 @@ def imported(part: Part, name: str, settings: AssistantSettings) -> tuple[Provid
         kind = getattr(importlib.import_module(module), service)
     except ImportError as error:
         if provider.extra is None:
-            raise
+            raise LaunchRefused(f"{part.upper()} {name} needs {error.name}, which is not installed.") from error
         raise LaunchRefused(_lacks(part, name, provider, installed=False, keyed=keyed)) from error
     if not keyed:
         raise LaunchRefused(_lacks(part, name, provider, installed=True, keyed=False))

@@ -22,7 +22,7 @@ from pipecat.runner.types import DailyRunnerArguments, RunnerArguments, SmallWeb
 from pipecat.transports.daily.transport import DailyTransport
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
-from services.runner.bots import assistant, offline_stt, personas
+from services.runner.bots import assistant, daily_calls, offline_stt, personas
 from services.runner.bots.assistant_body import read_body
 from services.runner.bots.assistant_settings import AssistantSettings
 from services.runner.bots.empty_room import EmptyRoom
@@ -376,7 +376,7 @@ async def test_somebody_who_comes_back_in_time_keeps_the_bot_in_the_room() -> No
 
 async def test_a_daily_room_is_recorded_and_others_are_called_when_the_launch_asks_for_it() -> None:
     room = Room("local")
-    assistant._call_out_and_record(room, read_body({"recording": True, "dialout_settings": {"phoneNumber": "+1"}}))
+    daily_calls.begin_on_arrival(room, read_body({"recording": True, "dialout_settings": {"phoneNumber": "+1"}}))
     await room._call_event_handler("on_joined", {})
     await room.happened()
     assert room.asked == ["recording", {"phoneNumber": "+1"}]
