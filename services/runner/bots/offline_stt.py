@@ -53,8 +53,9 @@ _LOUD = 0.05
 """As part of the loudest moment: what is quieter, before and after the speech, is left out. It says nothing, but fits
 everything."""
 _BEFORE, _AFTER = 5, 15
+_LONGEST_QUESTION = SAMPLE_RATE_HZ * 5 * 2
 _CHUNK = SAMPLE_RATE_HZ // 10 * 2
-"""The library keeps the interpreter to itself while it works on a chunk: some 5 ms for the grammar, 50 ms beyond it."""
+"""The library keeps the interpreter to itself while it works: for a fortieth of a question, or 50 ms for a chunk."""
 
 _decoder_lock = threading.Lock()
 
@@ -81,7 +82,10 @@ def _decoder() -> Any:
 
 def _question(pcm: bytes) -> str:
     """The question that this sounds like, or nothing."""
-    decoder = _decoded(_GRAMMAR, pcm)
+    if len(pcm) > _LONGEST_QUESTION:
+        return ""
+    # As a whole, so that its loudness is measured in it, and not in what was said before.
+    decoder = _decoded(_GRAMMAR, [pcm], whole=True)
     heard = decoder.hyp()
     frames = decoder.n_frames()
     if heard is None or not heard.hypstr or math.log(heard.score) / frames < _LEAST_LIKENESS:
@@ -93,7 +97,8 @@ def _question(pcm: bytes) -> str:
 
 
 def _anything(pcm: bytes) -> str:
-    heard = _decoded(_GENERAL_ENGLISH, pcm).hyp()
+    chunks = [pcm[start : start + _CHUNK] for start in range(0, len(pcm), _CHUNK)]
+    heard = _decoded(_GENERAL_ENGLISH, chunks, whole=False).hyp()
     return str(heard.hypstr) if heard else ""
 
 
@@ -107,12 +112,12 @@ def _without_silence(pcm: bytes) -> bytes:
     return samples[max(loud[0] - _BEFORE, 0) * _MOMENT : (loud[-1] + _AFTER) * _MOMENT].tobytes()
 
 
-def _decoded(search: str, pcm: bytes) -> Any:
+def _decoded(search: str, chunks: list[bytes], *, whole: bool) -> Any:
     decoder = _decoder()
     decoder.activate_search(search)
     decoder.start_utt()
-    for start in range(0, len(pcm), _CHUNK):
-        decoder.process_raw(pcm[start : start + _CHUNK])
+    for chunk in chunks:
+        decoder.process_raw(chunk, full_utt=whole)
     decoder.end_utt()
     return decoder
 

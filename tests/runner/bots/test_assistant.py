@@ -99,9 +99,17 @@ def texts_spoken(peer: WebRTCPeer) -> list[str]:
     return told(peer, "bot-tts-text")
 
 
+def measured(peer: WebRTCPeer) -> set[str]:
+    """The services whose time to first byte Pipecat told its client."""
+    messages = [json.loads(message) for message in peer.messages]
+    metrics = [message["data"].get("ttfb", []) for message in messages if message["type"] == "metrics"]
+    return {one["processor"].partition("#")[0] for some in metrics for one in some}
+
+
 def transcript(pcm: bytes, grammar: str) -> str:
     """What PocketSphinx hears in what the peer heard; with a grammar of its own, for it has to know what to expect."""
     at_16_khz = soxr.resample(np.frombuffer(pcm, np.int16), EARPHONE_RATE_HZ, offline_stt.SAMPLE_RATE_HZ)
+    speech = offline_stt._without_silence(at_16_khz.astype(np.int16).tobytes())
     decoder = offline_stt._decoder()
     decoder.add_jsgf_string("answers", grammar)
     try:
@@ -143,7 +151,7 @@ async def test_without_any_account_a_spoken_question_gets_the_right_spoken_answe
         await peer.wait_for_sound()
         await peer.wait_for_silence()
         before = len(peer.heard)
-        peer.speak(speech(QUESTION))
+        peer.speak(speech(QUESTION, "f2"))
         await peer.wait_until_spoken()
         asked_at = time.monotonic()
         await peer.wait_for_sound()
@@ -151,6 +159,7 @@ async def test_without_any_account_a_spoken_question_gets_the_right_spoken_answe
         await peer.wait_for_silence()
     tell(f"{latency_s:.2f} s from the end of the question to the first sound of the answer", under="assistant, offline")
     assert texts_spoken(peer) == [GREETING, "seven times six is forty two."]
+    assert {"OfflineSTTService", "OfflineLLMService", "EspeakTTSService"} <= measured(peer)
     assert "forty two" in transcript(peer.heard[before:].tobytes(), ANSWERS)
 
 
@@ -178,6 +187,13 @@ async def test_what_others_have_it_say_is_spoken_and_it_says_so_when_its_time_is
         await peer.wait_for_sound()
         await peer.wait_for_silence()
     assert texts_spoken(peer) == ["Hello.", "Five minutes left.", "Our time is almost over: 60 seconds are left."]
+
+
+async def test_a_caller_who_says_nothing_is_left_after_the_idle_timeout(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("IDLE_TIMEOUT", "1")
+    async with call({"greeting": "Hello."}) as peer:
+        await peer.wait_for_sound()
+        await peer.wait_for_end()
 
 
 async def test_a_cancelled_pipeline_hangs_up_on_the_caller(workers: list[PipelineWorker]) -> None:
