@@ -53,6 +53,7 @@ _LOUD = 0.05
 """As part of the loudest moment: what is quieter, before and after the speech, is left out. It says nothing, but fits
 everything."""
 _BEFORE, _AFTER = 5, 15
+_SHORTEST = SAMPLE_RATE_HZ // 5 * 2
 _LONGEST_QUESTION = SAMPLE_RATE_HZ * 5 * 2
 _CHUNK = SAMPLE_RATE_HZ // 10 * 2
 """The library keeps the interpreter to itself while it works: for a fortieth of a question, or 50 ms for a chunk."""
@@ -69,6 +70,8 @@ def load() -> None:
 def recognize(pcm: bytes) -> str:
     """What is said in this: 16-bit mono PCM at `SAMPLE_RATE_HZ`. Blocks, for a fifth of the speech's length at most."""
     speech = _without_silence(pcm)
+    if len(speech) < _SHORTEST:
+        return ""
     with _decoder_lock:
         return _question(speech) or _anything(speech)
 
@@ -116,9 +119,11 @@ def _decoded(search: str, chunks: list[bytes], *, whole: bool) -> Any:
     decoder = _decoder()
     decoder.activate_search(search)
     decoder.start_utt()
-    for chunk in chunks:
-        decoder.process_raw(chunk, full_utt=whole)
-    decoder.end_utt()
+    try:
+        for chunk in chunks:
+            decoder.process_raw(chunk, full_utt=whole)
+    finally:
+        decoder.end_utt()
     return decoder
 
 
