@@ -1,7 +1,7 @@
 # Everything starts from a bare Python: uv and all packages are installed by the first command that needs them.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-all test-faults lint bench images k8s-secrets packages packages-up
+.PHONY: help up test test-all test-faults evals lint bench images k8s-secrets packages packages-up
 SHELL := /bin/bash
 
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -24,6 +24,9 @@ test-all: packages ## the slow tests too
 
 test-faults: packages ## the fault bench, whole; FAULT_SEED and FAULT_SECONDS are for its random run
 	@$(PYTEST) -n 2 tests/faults $(ARGS)
+
+evals: packages ## how the assistant behaves: the scenarios of tests/evals
+	@$(PYTEST) tests/evals $(ARGS)
 
 lint: packages ## style, types, and who may import whom
 	@.venv/bin/ruff check .

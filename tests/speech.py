@@ -7,7 +7,7 @@ from services.runner.bots import espeak_tts
 from tests.webrtc_peer import MICROPHONE_RATE_HZ
 
 
-def speech(text: str) -> bytes:
+def speech(text: str, voice: str = "f3") -> bytes:
     """Say something that smart turn takes for finished (it is not sure with every voice of eSpeak NG)."""
     pcm = bytearray()
 
@@ -15,7 +15,7 @@ def speech(text: str) -> bytes:
         pcm.extend(chunk)
         return True
 
-    espeak_tts.speak(text, deliver, voice="f3")
+    espeak_tts.speak(text, deliver, voice=voice)
     return bytes(pcm)
 
 

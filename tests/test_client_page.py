@@ -15,7 +15,7 @@ from tests.conftest import StartFleet
 from tests.processes import ROOT, Fleet
 from tests.speech import silence, speech, write_wav
 
-GREETER = "services.runner.bots.greeter"
+ASSISTANT = "services.runner.bots.assistant"
 _SOUND = 0.02
 """Energy (mean square times seconds): the greeting has twenty times this, silence next to none."""
 
@@ -142,11 +142,11 @@ def a_talker(folder: Path) -> Path:
 async def test_a_caller_on_the_page_is_greeted_answered_and_hangs_up_and_no_other_host_is_asked(
     fleet_of: StartFleet, tmp_path: Path
 ) -> None:
-    async with fleet_of(bot=GREETER, slots=1) as fleet, calling(fleet, an_utterance(tmp_path)) as caller:
+    async with fleet_of(bot=ASSISTANT, slots=1) as fleet, calling(fleet, an_utterance(tmp_path)) as caller:
         session_id = await caller.connect()
         await caller.hears_sound()
-        await caller.page.get_by_text("Hello, I am your Pipefleet bot.").first.wait_for()
-        await caller.page.get_by_text("I heard you speak for").first.wait_for()
+        await caller.page.get_by_text("Hello, I am Pipefleet's assistant.").first.wait_for()
+        await caller.page.get_by_text("You are welcome.").first.wait_for()
         await caller.hears_sound(since=await caller.heard())
         await caller.disconnect()
         session = await fleet.until_status(session_id, "ended", "failed")
@@ -156,20 +156,20 @@ async def test_a_caller_on_the_page_is_greeted_answered_and_hangs_up_and_no_othe
 
 
 async def test_a_caller_on_an_agents_page_hears_that_agents_bot(fleet_of: StartFleet, tmp_path: Path) -> None:
-    bots = f"broken={ROOT / 'tests/bots/broken.py'},greeter={GREETER}"
+    bots = f"broken={ROOT / 'tests/bots/broken.py'},assistant={ASSISTANT}"
     async with (
         fleet_of(bot="", slots=1, BOTS=bots) as fleet,
-        calling(fleet, a_talker(tmp_path), agent="greeter") as caller,
+        calling(fleet, a_talker(tmp_path), agent="assistant") as caller,
     ):
         session_id = await caller.connect()
         await caller.hears_sound()
-        assert (await fleet.session(session_id))["agent"] == "greeter"
+        assert (await fleet.session(session_id))["agent"] == "assistant"
         await caller.disconnect()
         await fleet.until_status(session_id, "ended")
 
 
 async def test_a_muted_caller_on_the_page_is_not_heard_until_unmuted(fleet_of: StartFleet, tmp_path: Path) -> None:
-    async with fleet_of(bot=GREETER, slots=1) as fleet, calling(fleet, a_talker(tmp_path)) as caller:
+    async with fleet_of(bot=ASSISTANT, slots=1) as fleet, calling(fleet, a_talker(tmp_path)) as caller:
         await caller.connect()
         await caller.is_heard()
         await caller.button("Mute microphone").click()
@@ -191,7 +191,7 @@ async def test_a_muted_caller_on_the_page_is_not_heard_until_unmuted(fleet_of: S
 async def test_a_caller_on_the_page_is_heard_with_another_microphone_and_when_it_was_lost(
     fleet_of: StartFleet, tmp_path: Path
 ) -> None:
-    async with fleet_of(bot=GREETER, slots=1) as fleet, calling(fleet, a_talker(tmp_path)) as caller:
+    async with fleet_of(bot=ASSISTANT, slots=1) as fleet, calling(fleet, a_talker(tmp_path)) as caller:
         await caller.connect()
         await caller.is_heard()
         await caller.choose_microphone("Fake Audio Input 1")
@@ -209,7 +209,7 @@ async def test_a_caller_on_the_page_is_heard_with_another_microphone_and_when_it
 async def test_a_caller_who_hung_up_has_no_open_microphone_and_can_call_again(
     fleet_of: StartFleet, tmp_path: Path
 ) -> None:
-    async with fleet_of(bot=GREETER, slots=2) as fleet, calling(fleet, a_talker(tmp_path)) as caller:
+    async with fleet_of(bot=ASSISTANT, slots=2) as fleet, calling(fleet, a_talker(tmp_path)) as caller:
         first = await caller.connect()
         await caller.is_heard()
         track = await caller.page.evaluate_handle("microphone()")
@@ -228,7 +228,10 @@ async def test_a_caller_who_hung_up_has_no_open_microphone_and_can_call_again(
 async def test_a_caller_who_gives_no_microphone_hears_the_bot_all_the_same(
     fleet_of: StartFleet, tmp_path: Path
 ) -> None:
-    async with fleet_of(bot=GREETER, slots=1) as fleet, calling(fleet, a_talker(tmp_path), permission="deny") as caller:
+    async with (
+        fleet_of(bot=ASSISTANT, slots=1) as fleet,
+        calling(fleet, a_talker(tmp_path), permission="deny") as caller,
+    ):
         await caller.connect()
         await caller.hears_sound()
         assert not await caller.page.evaluate("microphone()")

@@ -9,16 +9,18 @@ import pytest
 
 from services.gateway.settings import GatewaySettings
 from services.operator.settings import OperatorSettings
+from services.runner.bots.assistant_settings import AssistantSettings
 from services.runner.settings import RunnerSettings
 from shared.settings import FleetSettings, variable
 from tests.processes import ROOT
 
 README = ROOT / "README.md"
-KINDS: dict[str, type[FleetSettings]] = {
+SERVICES: dict[str, type[FleetSettings]] = {
     "gateway": GatewaySettings,
     "operator": OperatorSettings,
     "runner": RunnerSettings,
 }
+KINDS: dict[str, type[msgspec.Struct]] = {**SERVICES, "assistant": AssistantSettings}
 
 
 def shown(default: Any) -> str:
@@ -40,7 +42,8 @@ def wanted() -> dict[str, tuple[str, str]]:
             assert rows.get(name, (default, ""))[0] == default, f"{name} has two defaults"
             rows[name] = (default, f"{readers}, {service}" if readers else service)
     return {
-        name: (default, "all" if readers == ", ".join(KINDS) else readers) for name, (default, readers) in rows.items()
+        name: (default, "all" if readers == ", ".join(SERVICES) else readers)
+        for name, (default, readers) in rows.items()
     }
 
 

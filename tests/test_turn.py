@@ -16,7 +16,7 @@ from tests.processes import ROOT, Child, Children, Fleet, free_port
 from tests.test_client_page import a_talker, calling
 from tests.webrtc_peer import SignalOffer, WebRTCPeer
 
-GREETER = "services.runner.bots.greeter"
+ASSISTANT = "services.runner.bots.assistant"
 SECRET = "known to coturn too"
 ASKS = {"transport": "webrtc", "enableDefaultIceServers": True}
 RELAY_ONLY = """
@@ -85,7 +85,7 @@ async def test_a_call_goes_through_the_turn_server_alone_and_is_heard(
 ) -> None:
     coturn, url = await start_coturn(children, tmp_path)
     kinds: list[str] = []
-    async with fleet_of(bot=GREETER, slots=1, ICE_SERVERS=url, TURN_SECRET=SECRET) as fleet:
+    async with fleet_of(bot=ASSISTANT, slots=1, ICE_SERVERS=url, TURN_SECRET=SECRET) as fleet:
         session_id, turn, signal = await started(fleet)
 
         async def signal_relayed(offer: Mapping[str, str]) -> Mapping[str, str]:
@@ -110,7 +110,7 @@ async def test_the_page_in_a_browser_that_may_use_nothing_else_talks_through_the
 ) -> None:
     _, url = await start_coturn(children, tmp_path)
     variables = {"ICE_SERVERS": url, "TURN_SECRET": SECRET}
-    async with fleet_of(bot=GREETER, slots=1, **variables) as fleet, calling(fleet, a_talker(tmp_path)) as caller:
+    async with fleet_of(bot=ASSISTANT, slots=1, **variables) as fleet, calling(fleet, a_talker(tmp_path)) as caller:
         await caller.page.add_init_script(RELAY_ONLY)
         await caller.page.reload()
         await caller.until_ready()
@@ -125,7 +125,7 @@ async def test_a_bot_that_its_turn_server_refuses_is_reached_directly(
     children: Children, fleet_of: StartFleet, tmp_path: Path
 ) -> None:
     coturn, url = await start_coturn(children, tmp_path)
-    async with fleet_of(bot=GREETER, slots=1, ICE_SERVERS=url, TURN_SECRET="another server's") as fleet:
+    async with fleet_of(bot=ASSISTANT, slots=1, ICE_SERVERS=url, TURN_SECRET="another server's") as fleet:
         _, _, signal = await started(fleet)
         async with WebRTCPeer(signal) as peer:
             await peer.wait_for_sound()

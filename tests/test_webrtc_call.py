@@ -17,7 +17,7 @@ from tests.speech import speech
 from tests.waiting import until
 from tests.webrtc_peer import EARPHONE_RATE_HZ, CallEndedError, WebRTCPeer
 
-GREETER = "services.runner.bots.greeter"
+ASSISTANT = "services.runner.bots.assistant"
 
 
 def caller(fleet: Fleet, session_id: str) -> WebRTCPeer:
@@ -40,7 +40,7 @@ async def over(fleet: Fleet, session_id: str) -> dict[str, Any]:
 
 
 async def test_a_caller_is_greeted_answered_and_hangs_up_and_all_of_it_is_told(fleet_of: StartFleet) -> None:
-    async with fleet_of(bot=GREETER, slots=1, EVENTS_TRANSCRIPTS="1") as fleet:
+    async with fleet_of(bot=ASSISTANT, slots=1, EVENTS_TRANSCRIPTS="1") as fleet:
         started = await fleet.http.post("/start", json={"transport": "webrtc"})
         session_id = started.json()["sessionId"]
         async with listening(fleet.http, f"/sessions/{session_id}/events") as listener:
@@ -74,7 +74,7 @@ async def test_a_caller_is_greeted_answered_and_hangs_up_and_all_of_it_is_told(f
 
 
 async def test_what_is_said_through_admin_is_heard_and_leave_ends_the_call(fleet_of: StartFleet) -> None:
-    async with fleet_of(bot=GREETER, slots=1) as fleet:
+    async with fleet_of(bot=ASSISTANT, slots=1) as fleet:
         joined = await fleet.join(transport="webrtc")
         async with caller(fleet, joined["session_id"]) as peer:
             await peer.wait_for_sound()
@@ -93,8 +93,17 @@ async def test_what_is_said_through_admin_is_heard_and_leave_ends_the_call(fleet
     assert (session["status"], session["reason"]) == ("ended", "left")
 
 
+async def test_a_call_that_the_assistant_cannot_be_fails_at_once_and_says_why(fleet_of: StartFleet) -> None:
+    async with fleet_of(bot=ASSISTANT, slots=1) as fleet:
+        joined = await fleet.join(transport="webrtc", persona="chef")
+        async with caller(fleet, joined["session_id"]):
+            session = await over(fleet, joined["session_id"])
+    assert (session["status"], session["reason"], session["attempt"]) == ("failed", "bot_error", 1)
+    assert session["message"] == "There is no persona 'chef'. There are: none: PERSONAS_DIR is not set, or empty."
+
+
 async def test_a_second_client_of_one_session_is_refused(fleet_of: StartFleet) -> None:
-    async with fleet_of(bot=GREETER, slots=1) as fleet:
+    async with fleet_of(bot=ASSISTANT, slots=1) as fleet:
         joined = await fleet.join(transport="webrtc")
         async with caller(fleet, joined["session_id"]) as first:
             await first.wait_for_sound()
@@ -107,7 +116,7 @@ async def test_a_second_client_of_one_session_is_refused(fleet_of: StartFleet) -
 
 
 async def test_a_bot_that_dies_in_a_call_can_be_called_again_in_the_same_session(fleet_of: StartFleet) -> None:
-    async with fleet_of(bot=GREETER, slots=2) as fleet:
+    async with fleet_of(bot=ASSISTANT, slots=2) as fleet:
         joined = await fleet.join(transport="webrtc")
         session_id = joined["session_id"]
         async with caller(fleet, session_id) as peer:
@@ -128,7 +137,7 @@ async def command(fleet: Fleet, session_id: str, **body: Any) -> None:
 
 async def test_a_caller_hears_what_commands_do_to_the_bot(fleet_of: StartFleet) -> None:
     long = "One two three four five six seven eight nine ten. " * 20
-    async with fleet_of(bot=GREETER, slots=1) as fleet:
+    async with fleet_of(bot=ASSISTANT, slots=1) as fleet:
         joined = await fleet.join(transport="webrtc", body={"greeting": "Hi."})
         send = partial(command, fleet, joined["session_id"])
         async with caller(fleet, joined["session_id"]) as peer:
@@ -169,7 +178,7 @@ async def test_a_caller_hears_what_commands_do_to_the_bot(fleet_of: StartFleet) 
 
 @pytest.mark.slow
 async def test_another_voice_sounds_otherwise(fleet_of: StartFleet) -> None:
-    async with fleet_of(bot=GREETER, slots=1) as fleet:
+    async with fleet_of(bot=ASSISTANT, slots=1) as fleet:
         joined = await fleet.join(transport="webrtc", body={"greeting": "Hi."})
         send = partial(command, fleet, joined["session_id"])
         pitches = []

@@ -19,7 +19,7 @@ from services.gateway.errors import AtCapacity, Away, Invalid, StillLeaving
 from services.gateway.parts import Injected, Parts
 from services.gateway.sessions import Session
 from services.gateway.settings import GatewaySettings
-from shared import rooms
+from shared import persona, rooms
 from shared.agents import DEFAULT
 from shared.contract import Launch, Reason, Status, Transport
 from shared.errors import Unavailable
@@ -199,7 +199,8 @@ def bot_body(data: JoinRequest) -> Any:
     """What the bot gets as its `body`: the request's, with the original's fields in it; the body's own win.
 
     Raises:
-        Invalid: there are such fields and the body is not an object, or it is nested too deeply.
+        Invalid: there are such fields and the body is not an object, or one of them is not what it should be; or the
+            body is nested too deeply.
     """
     gathered = {field.encode_name: value for field in ORIGINAL if (value := getattr(data, field.name)) is not UNSET}
     body = data.body
@@ -207,8 +208,16 @@ def bot_body(data: JoinRequest) -> Any:
         raise Invalid("body", f"must be an object when {next(iter(gathered))} is given")
     if gathered:
         body = {**gathered, **(body or {})}
+        _check_original(body)
     check_depth("body", body)
     return body
+
+
+def _check_original(body: dict[str, Any]) -> None:
+    try:
+        persona.read(persona.OriginalFields, body)
+    except persona.BadField as error:
+        raise Invalid(error.field, error.complaint) from None
 
 
 def check_depth(field: str, value: Any) -> None:

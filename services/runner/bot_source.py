@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType, TracebackType
 
 from services.runner.bot_folder import BotFolder
+from services.runner.refusal import LaunchRefused
 
 LONGEST_EXPLANATION = 2000
 PIPELINES = "pipecat.pipeline.worker"
@@ -124,12 +125,17 @@ def _text(module: ModuleType) -> str:
 
 
 def explain(error: BaseException) -> str:
-    """An exception in one line that any reader can take: type, message, and the last line of its traceback."""
+    """An exception in one line that any reader can take: type, message, and the last line of its traceback.
+
+    A `LaunchRefused` is its text alone.
+    """
     kind = type(error).__name__
     try:
         said = str(error)
     except Exception:  # noqa: BLE001 - anybody's exceptions are shown here
         said = "(it cannot be shown)"
+    if isinstance(error, LaunchRefused):
+        return readable(said)
     place = _last_place(error.__traceback__)
     told = (f"{kind}: {said}" if said else kind) + (f" ({place})" if place else "")
     return readable(told)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from shared import agents
 from shared.settings import Count, LaunchSettings, Positive, Seconds
 
-BUILT_IN = "services.runner.bots.greeter"
+BUILT_IN = "services.runner.bots.assistant"
 
 
 class RunnerSettings(LaunchSettings, frozen=True, kw_only=True):

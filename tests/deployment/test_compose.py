@@ -17,7 +17,7 @@ from tests.deployment.dockerfiles import stages
 from tests.deployment.manifests import SERVICES, Manifests
 from tests.deployment.test_manifests import VERSION
 from tests.processes import ROOT
-from tests.test_readme import KINDS
+from tests.test_readme import SERVICES as KINDS
 
 FILE = (ROOT / "compose.yaml").read_text()
 

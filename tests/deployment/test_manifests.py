@@ -27,6 +27,7 @@ from tests.deployment.manifests import (
 )
 from tests.processes import ROOT
 from tests.test_readme import KINDS
+from tests.test_readme import SERVICES as SETTINGS
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
@@ -53,7 +54,7 @@ def test_every_label_that_is_selected_by_is_there(any_rendering: Manifests) -> N
 
 def test_each_variable_is_one_of_the_settings(fleet: Manifests) -> None:
     known = {variable(field.name) for kind in KINDS.values() for field in msgspec.structs.fields(kind)}
-    for service, kind in KINDS.items():
+    for service, kind in SETTINGS.items():
         environ = fleet.environment(service)
         own = {variable(field.name) for field in msgspec.structs.fields(kind)} | {"REDIS_PASSWORD"}
         assert set(fleet.one("ConfigMap", "settings")["data"]) <= known

@@ -58,6 +58,8 @@ class FakeOpenAI:
     """The body of every request for chat completions."""
     spoken: list[str] = field(default_factory=list)
     """Every text that was to be spoken."""
+    speeches: list[dict[str, Any]] = field(default_factory=list)
+    """The body of every request for speech."""
     transcribed: list[int] = field(default_factory=list)
     """The size of every sound that was to be transcribed, in bytes."""
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -97,7 +99,9 @@ class FakeOpenAI:
 
     async def speech(self, request: web.Request) -> web.Response:
         """`POST /audio/speech`: a hum, as long as the text takes to say."""
-        text = str((await request.json())["input"])
+        body = await request.json()
+        text = str(body["input"])
+        self.speeches.append(body)
         await self._note(self.spoken, text)
         samples = int(SPEECH_RATE_HZ * max(0.4, SPEECH_S_PER_LETTER * len(text)))
         turn = 2 * math.pi * 220 / SPEECH_RATE_HZ

@@ -197,6 +197,13 @@ async def test_the_originals_fields_need_no_body(gateway: Gateway, runner: Stand
     assert (await runner.claim()).launch.body == {"tenantId": "t"}
 
 
+async def test_what_the_original_did_not_define_is_let_through(gateway: Gateway, runner: StandInRunner) -> None:
+    told = {"speed": 1.5, "pitch": "low"}
+    await gateway.join(transport="none", voiceParameters=told, personalityId="p", voiceOnly=True)
+    claim = await runner.claim()
+    assert claim.launch.body == {"personalityId": "p", "voiceParameters": told, "voiceOnly": True}
+
+
 def test_the_original_has_18_fields_besides_room_and_token() -> None:
     assert len(ORIGINAL) == 18
 
@@ -223,6 +230,13 @@ def test_the_original_has_18_fields_besides_room_and_token() -> None:
         ({"transport": "none", "labels": {"a": "x" * 300}}, "labels"),
         ({"transport": "none", "labels": {str(i): "" for i in range(33)}}, "labels"),
         ({"transport": "none", "body": [1], "voice": "x"}, "body"),
+        ({"transport": "none", "persona": 7}, "persona"),
+        ({"transport": "none", "persona": {"name": "Ada", "mood": "good"}}, "persona"),
+        ({"transport": "none", "voice": ["nova"]}, "voice"),
+        ({"transport": "none", "voiceOnly": "yes"}, "voiceOnly"),
+        ({"transport": "none", "voiceParameters": {"stability": 1.5}}, "voiceParameters.stability"),
+        ({"transport": "none", "voiceParameters": {"speed": "fast"}}, "voiceParameters.speed"),
+        ({"transport": "none", "voice": "v", "body": {"voiceParameters": 1}}, "voiceParameters"),
         ({"transport": "none", "roomUrl": ROOM}, "roomUrl"),
         ({"transport": "none", "rom_url": ROOM}, "rom_url"),
     ],

@@ -134,6 +134,17 @@ def test_a_file_that_is_no_bot_is_refused_with_the_reason(tmp_path: Path, source
     assert complaint in str(refused.value)
 
 
+def test_a_bot_that_refuses_says_why_in_its_own_words(tmp_path: Path) -> None:
+    (tmp_path / "my_bot.py").write_text(
+        "from services.runner.refusal import LaunchRefused\n"
+        "def warm_up(): raise LaunchRefused('There is no key.')\n"
+        "async def bot(runner_args): ..."
+    )
+    with pytest.raises(BotImportError) as refused:
+        load(str(tmp_path / "my_bot.py"))
+    assert str(refused.value) == "There is no key."
+
+
 def test_a_file_that_is_not_there_is_named() -> None:
     with pytest.raises(BotImportError, match=r"/nowhere/bot\.py is not there"):
         load("/nowhere/bot.py")

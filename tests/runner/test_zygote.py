@@ -13,7 +13,7 @@ from services.runner.forks import environment
 from services.runner.zygote import unforkable
 from tests.processes import Children
 
-GREETER = "services.runner.bots.greeter"
+ASSISTANT = "services.runner.bots.assistant"
 THREADED = "tests.bots.threaded"
 
 
@@ -51,7 +51,7 @@ def threads_of(pid: int) -> int:
 
 
 async def test_the_built_in_bot_with_its_models_is_moulded_without_any_thread(children: Children) -> None:
-    pid, said, line = moulded(children, GREETER)
+    pid, said, line = moulded(children, ASSISTANT)
     with line:
         assert (said["late"], said["errors"]) == ({}, {})
         assert "onnxruntime" in Path(f"/proc/{pid}/maps").read_text()

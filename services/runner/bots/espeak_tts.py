@@ -36,7 +36,7 @@ _CONTINUE, _ABORT = 0, 1
 _SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 _CHUNK_MS = 60  # the library goes no lower
-_SLOWEST_WORDS_PER_MINUTE, _FASTEST_WORDS_PER_MINUTE = 80, 450
+SLOWEST_WORDS_PER_MINUTE, FASTEST_WORDS_PER_MINUTE = 80, 450
 
 # Languages that eSpeak NG knows under another code than everyone else.
 _OTHER_CODES = {"no": "nb", "zh": "cmn", "zh-hk": "yue"}
@@ -58,6 +58,16 @@ def load() -> int:
     """
     with _library_lock:
         return _engine().sample_rate_hz
+
+
+def check(*, language: str, voice: str | None) -> None:
+    """See whether there is such a language, and such a voice variant.
+
+    Raises:
+        EspeakError: There is not; the text says what there is.
+    """
+    with _library_lock:
+        _engine().select(language, voice, SLOWEST_WORDS_PER_MINUTE)
 
 
 def speak(
@@ -119,9 +129,9 @@ class _Engine:
     def select(self, language: str, voice: str | None, words_per_minute: int) -> None:
         if voice is not None and voice not in self._variants:
             raise EspeakError(f"eSpeak NG has no voice {voice!r}; it has {', '.join(sorted(self._variants))}")
-        if not _SLOWEST_WORDS_PER_MINUTE <= words_per_minute <= _FASTEST_WORDS_PER_MINUTE:
+        if not SLOWEST_WORDS_PER_MINUTE <= words_per_minute <= FASTEST_WORDS_PER_MINUTE:
             raise EspeakError(
-                f"words_per_minute must be between {_SLOWEST_WORDS_PER_MINUTE} and {_FASTEST_WORDS_PER_MINUTE}, "
+                f"words_per_minute must be between {SLOWEST_WORDS_PER_MINUTE} and {FASTEST_WORDS_PER_MINUTE}, "
                 f"not {words_per_minute}"
             )
         suffix = f"+{voice}" if voice else ""
