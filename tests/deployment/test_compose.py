@@ -45,8 +45,10 @@ def compose(**env: str) -> dict[str, Any]:
 
 def environment(service: str, **env: str) -> dict[str, str]:
     """A container's variables: the image's, and those of the file."""
-    ours = {name: str(value) for name, value in compose(**env)[service]["environment"].items()}
-    return {**stages(service)[1].env, **ours}
+    given = compose(**env)[service]["environment"]
+    # One without a value is passed on, if whoever says `docker compose up` has it.
+    ours = {name: env.get(name) if value is None else str(value) for name, value in given.items()}
+    return {**stages(service)[1].env, **{name: value for name, value in ours.items() if value is not None}}
 
 
 def seconds(text: str) -> int:
@@ -105,6 +107,12 @@ def test_calls_are_finished_before_containers_are_killed() -> None:
     assert seconds(compose()["runner"]["stop_grace_period"]) > longest_s
     gateway = load(GatewaySettings, environment("gateway"))
     assert seconds(compose()["gateway"]["stop_grace_period"]) > gateway.gateway_grace_s
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_all_services_know_the_bots_and_an_image_keeps_its_own(service: str) -> None:
+    assert environment(service, BOTS="sales=sales.py")["BOTS"] == "sales=sales.py"
+    assert environment(service).get("BOT") == stages(service)[1].env.get("BOT")
 
 
 @pytest.mark.parametrize("env", [{}, {"TURN_SECRET": "another"}])
