@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway.client_page import PACKAGE, page_directory
+from services.gateway.client_page import PACKAGE, page_directory, with_agent
 from services.gateway.join import ORIGINAL
 from tests.gateway.conftest import Gateway
 
@@ -23,8 +23,9 @@ async def test_the_page_and_all_it_names_are_served(gateway: Gateway) -> None:
     for name in named:
         answer = await gateway.http.get(f"/client/{name}")
         assert answer.status_code == 200
-        assert answer.content == (page_directory() / name).read_bytes()
-        if name.endswith(".js"):
+        is_script, packaged = name.endswith(".js"), (page_directory() / name).read_bytes()
+        assert answer.content == (with_agent(packaged.decode()).encode() if is_script else packaged)
+        if is_script:
             assert "javascript" in answer.headers["content-type"]
 
 

@@ -64,7 +64,7 @@ async def test_a_client_for_whom_there_is_nothing_hears_where_it_is_all_the_same
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What goes by and is not for it need not be read again when it comes back."""
-    monkeypatch.setattr("services.gateway.event_stream.HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("services.gateway.events.stream.HEARTBEAT_S", 0.01)
     await write(redis, states=range(1, 4), activity=range(0))
     subscribers, subscription = Subscribers(), Subscription(None, frozenset({"ended"}))
     stream = EventStream(redis, subscription, Position((3, 0)), labels=Labels(redis), wanted={})
