@@ -1,5 +1,6 @@
 """`kubectl apply -k k8s/`: accepted by a cluster, and in agreement with the code."""
 
+import re
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -29,6 +30,8 @@ from tests.processes import ROOT
 from tests.test_readme import KINDS
 from tests.test_readme import SERVICES as SETTINGS
 
+OUR_OWN_MB = 400
+"""Supervisor and zygote with the built-in bot, and room for what is shared."""
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
@@ -152,6 +155,40 @@ def test_images_are_those_that_are_built_here(fleet: Manifests, service: str) ->
     assert container["image"] == f"pipefleet-{service}:{VERSION}"
     assert "command" not in container
     assert "args" not in container
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_secret_of_a_service_comes_from_the_secret(any_rendering: Manifests, service: str) -> None:
+    names = {variable(field.name) for field in msgspec.structs.fields(KINDS[service])}
+    secret = {name for name in names if re.search("_(KEYS?|SECRET)$", name)} - {"GATEWAY_WITHOUT_KEYS"}
+    referred = {
+        one["name"]: one["valueFrom"]["secretKeyRef"]["key"]
+        for one in any_rendering.container(service)["env"]
+        if "valueFrom" in one
+    }
+    assert {name: name for name in secret}.items() <= referred.items()
+
+
+def test_a_bot_that_eats_memory_ends_before_its_whole_container_does(any_rendering: Manifests) -> None:
+    """A kubelet ends every process of a container that exceeds its limit."""
+    runner = load(RunnerSettings, any_rendering.environment("runner"))
+    limit = mebibytes(any_rendering.container("runner")["resources"]["limits"]["memory"])
+    assert runner.session_memory_mb
+    assert OUR_OWN_MB + runner.runner_slots * runner.session_memory_mb <= limit
+
+
+def test_redis_refuses_what_it_has_no_memory_for_before_it_is_killed(fleet: Manifests) -> None:
+    """Its append-only file is rewritten by a fork, whose pages are copied as they change."""
+    conf = dict(line.split(" ", 1) for line in fleet.one("ConfigMap", "redis")["data"]["valkey.conf"].splitlines()[1:])
+    (container,) = fleet.one("StatefulSet", "redis")["spec"]["template"]["spec"]["containers"]
+    limit = mebibytes(container["resources"]["limits"]["memory"])
+    assert int(conf["maxmemory"].removesuffix("mb")) <= limit * 0.7
+    assert conf["maxmemory-policy"] == "noeviction"
+
+
+def mebibytes(quantity: str) -> int:
+    number, unit = quantity[:-2], quantity[-2:]
+    return int(number) * {"Mi": 1, "Gi": 1024}[unit]
 
 
 def test_the_overlays_bring_another_redis_and_another_registry(renderings: dict[str, Manifests]) -> None:
