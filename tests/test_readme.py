@@ -1,8 +1,8 @@
-"""The README is true: its table of settings is the code's."""
+"""The README is true: its tables of settings and of events are the code's."""
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -11,6 +11,7 @@ from services.gateway.settings import GatewaySettings
 from services.operator.settings import OperatorSettings
 from services.runner.bots.assistant_settings import AssistantSettings
 from services.runner.settings import RunnerSettings
+from shared.contract import AnyActivity, AnyEvent
 from shared.settings import FleetSettings, variable
 from tests.processes import ROOT
 
@@ -55,6 +56,20 @@ def written() -> dict[str, tuple[str, str]]:
 
 def test_the_settings_in_the_readme_are_those_of_the_code() -> None:
     assert written() == wanted()
+
+
+EVERYWHERE = {"v", "session_id", "attempt", "dropped"}
+"""Fields that the table does not repeat for each event."""
+NOT_SHOWN = {"ago_s"}
+
+
+@pytest.mark.parametrize("kind", [*get_args(AnyEvent), *get_args(AnyActivity)], ids=lambda kind: kind.__name__)
+def test_each_event_is_in_the_readme_with_all_its_fields(kind: type[msgspec.Struct]) -> None:
+    """Two authors added fields to events while a third wrote the table."""
+    tag = kind.__struct_config__.tag
+    rows = [line.split("|") for line in README.read_text().splitlines() if re.match(rf"\|[^|]*`{tag}`", line)]
+    told = {field.encode_name for field in msgspec.structs.fields(kind)} - EVERYWHERE - NOT_SHOWN
+    assert any(told <= set(re.findall(r"`(\w+)`", cells[2])) for cells in rows)
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(((?:services|shared|tests|docs|k8s)/[^)]*)\)", README.read_text()))

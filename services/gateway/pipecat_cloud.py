@@ -75,7 +75,10 @@ _EXAMPLE = SessionEntry(
     "/v1/agents/{agent:str}/sessions",
     tags=["pipecat"],
     **documented(
-        {200: SessionPage(total_count=1, sessions=[_EXAMPLE])}, InvalidQuery("limit", "expected int >= 1"), Away()
+        {200: SessionPage(total_count=1, sessions=[_EXAMPLE])},
+        InvalidQuery("limit", "expected int >= 1"),
+        NotFound("There is no agent of this name, but sales, support."),
+        Away(),
     ),
 )
 async def agent_sessions(

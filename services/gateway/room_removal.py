@@ -12,10 +12,8 @@ import random
 
 import structlog
 
-from services.gateway import sessions
 from services.gateway.daily_api import DailyApi, DailyError
 from services.gateway.events.feed import Feed
-from services.gateway.sessions import Session
 from shared import events
 from shared.contract import REMOVERS, ROOMS, RoomNote
 from shared.entries import Decoder, milliseconds
@@ -36,10 +34,10 @@ _note = Decoder[RoomNote](RoomNote)
 _log = structlog.get_logger()
 
 
-def to_be_removed(session: Session | None, noted_ms: int, now_ms: int) -> bool:
-    """Whether nobody needs a session's room any more; `session` is None where there is none, or none yet."""
-    if session is not None:
-        return session.status.over
+def to_be_removed(over: bool | None, noted_ms: int, now_ms: int) -> bool:
+    """Whether nobody needs a session's room any more; `over` is None where there is no session, or none yet."""
+    if over is not None:
+        return over
     return now_ms - noted_ms > ACCEPTED_WITHIN_S * 1000
 
 
@@ -116,11 +114,11 @@ class RoomRemoval:
         with translated():
             seconds, microseconds = await self._redis.time()
         now_ms = seconds * 1000 + microseconds // 1000
-        histories = await events.histories(self._redis, [room.session_id for _, room in rooms])
+        over = await events.over(self._redis, [room.session_id for _, room in rooms])
         return [
             (entry, room)
-            for (entry, room), history in zip(rooms, histories, strict=True)
-            if to_be_removed(sessions.fold(history), milliseconds(entry), now_ms)
+            for (entry, room), its in zip(rooms, over, strict=True)
+            if to_be_removed(its, milliseconds(entry), now_ms)
         ]
 
     def _read(self, fields: dict[str, str]) -> RoomNote | None:

@@ -1,8 +1,12 @@
 """What the gateway reads from the environment."""
 
 import ipaddress
+import re
 
 from shared.settings import LaunchSettings, Names, Port, Positive, Seconds
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^A-Z\s/?#@*]+")
+"""As browsers spell it: in lower case, and without a path."""
 
 
 class GatewaySettings(LaunchSettings, frozen=True, kw_only=True):
@@ -24,7 +28,6 @@ class GatewaySettings(LaunchSettings, frozen=True, kw_only=True):
     """Keys that may do everything: also command, read and end sessions."""
     gateway_without_keys: bool = False
     """1: without keys, listen also beyond loopback; for a container whose port is published to 127.0.0.1 alone."""
-
     cors_origins: Names = ()
     """Other sites whose pages may send requests, such as `http://localhost:5173`."""
 
@@ -32,10 +35,13 @@ class GatewaySettings(LaunchSettings, frozen=True, kw_only=True):
         """Refuse to serve the world without a key.
 
         Raises:
-            ValueError: keys are missing, or what all who make launches need is wrong.
+            ValueError: keys are missing, a site is none, or what all who make launches need is wrong.
         """
         super().__post_init__()
         keys = self.join_keys or self.admin_keys
+        for origin in self.cors_origins:
+            if not _ORIGIN.fullmatch(origin) and not (keys and origin == "*"):
+                raise ValueError(f"CORS_ORIGINS: expected sites such as http://localhost:5173, got {origin!r}")
         if not (keys or self.gateway_without_keys or loopback(self.gateway_host)):
             raise ValueError(
                 f"JOIN_KEYS, ADMIN_KEYS: without keys the gateway listens on loopback only, "

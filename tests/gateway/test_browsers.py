@@ -4,8 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from services.gateway.settings import GatewaySettings
 from shared.contract import LAUNCH
+from shared.errors import SettingsError
 from shared.redis_connection import Redis
+from shared.settings import load
 from tests.gateway.conftest import Gateway, StartGateway
 
 OURS = ["localhost", "localhost:4444", "LocalHost:4444", "127.0.0.1:4444", "127.8.0.1", "[::1]:4444", "[::1]"]
@@ -152,3 +155,23 @@ async def test_a_request_without_a_body_needs_no_kind(gateway: Gateway) -> None:
     assert (await gateway.http.delete(f"/sessions/{session_id}")).status_code == 202
     assert (await gateway.http.post("/dead/1-0/redrive")).status_code == 404
     assert (await gateway.http.post("/join")).json()["code"] == "INVALID_BODY"
+
+
+@pytest.mark.parametrize(
+    "origins", ["http://localhost:5173/", "localhost:5173", "http://App.example", "null", "*", "https://*.example"]
+)
+def test_a_site_that_no_browser_would_name_so_is_refused_at_the_start(origins: str) -> None:
+    """With a slash at its end a site was never allowed anything, without a word; and `null` is every sandboxed page."""
+    with pytest.raises(SettingsError, match="CORS_ORIGINS: expected sites such as"):
+        load(GatewaySettings, {"CORS_ORIGINS": f"https://app.example,{origins}"})
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"CORS_ORIGINS": "http://localhost:5173, https://app.example, capacitor://localhost, http://[::1]:80"},
+        {"CORS_ORIGINS": "*", "JOIN_KEYS": "join"},
+    ],
+)
+def test_sites_are_taken_as_browsers_name_them_and_with_keys_all_of_them(environ: dict[str, str]) -> None:
+    assert load(GatewaySettings, environ).cors_origins

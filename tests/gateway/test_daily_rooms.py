@@ -9,10 +9,9 @@ import pytest
 
 from services.gateway.daily_api import DailyApi, DailyError
 from services.gateway.room_removal import ACCEPTED_WITHIN_S, to_be_removed
-from services.gateway.sessions import Session
-from shared.contract import EVENTS, FIELD, LAUNCH, RELAUNCH, REMOVERS, ROOMS, Reason, RoomNote, Status, session_key
+from shared.contract import EVENTS, FIELD, LAUNCH, RELAUNCH, REMOVERS, ROOMS, Reason, RoomNote, session_key
 from shared.entries import encode
-from shared.launches import EntryId
+from shared.events import over
 from shared.redis_connection import Redis
 from tests.fakes.daily_api import KEY, FakeDaily, fake_daily
 from tests.gateway.conftest import Gateway, StartGateway
@@ -50,26 +49,20 @@ async def until_forgotten(redis: Redis) -> None:
     assert pending["pending"] == 0
 
 
-def session(status: Status) -> Session:
-    return Session("s", "https://example.daily.co/r", "daily", "", EntryId("1-0"), status=status)
-
-
 @pytest.mark.parametrize(
-    ("held", "now_ms", "removed"),
+    ("is_over", "now_ms", "removed"),
     [
         (None, NOTED_MS, False),
         (None, LATER_MS, False),
         (None, LATER_MS + 1, True),
-        (session(Status.QUEUED), LATER_MS + 1, False),
-        (session(Status.RUNNING), LATER_MS + 1, False),
-        (session(Status.ENDED), NOTED_MS, True),
-        (session(Status.FAILED), NOTED_MS, True),
+        (False, LATER_MS + 1, False),
+        (True, NOTED_MS, True),
     ],
 )
 def test_a_room_stays_as_long_as_its_session_lives_or_may_yet_begin(
-    held: Session | None, now_ms: int, removed: bool
+    is_over: bool | None, now_ms: int, removed: bool
 ) -> None:
-    assert to_be_removed(held, NOTED_MS, now_ms) is removed
+    assert to_be_removed(is_over, NOTED_MS, now_ms) is removed
 
 
 @pytest.mark.parametrize("path", ["/start", "/v1/public/my-agent/start"])
@@ -183,6 +176,26 @@ async def test_a_room_that_a_crashed_gateway_left_behind_goes_after_the_grace(
     async with gateway_with(daily_api_key=KEY, daily_api_url=daily.url):
         await daily.until_empty()
         await until_forgotten(redis)
+
+
+async def test_looking_for_rooms_does_not_read_what_has_happened_in_them(
+    gateway: Gateway, daily: FakeDaily, redis: Redis, runner: StandInRunner
+) -> None:
+    """Each end of a session had every gateway read the whole histories of all sessions in such rooms."""
+    living = (await gateway.http.post("/start", json=NEW_ROOM)).json()["sessionId"]
+    await runner.running()
+    await gateway.http.post("/start", json=NEW_ROOM)
+    ending = await runner.running()
+    await redis.config_resetstat()
+    await runner.end(ending, Reason.LEFT)
+    await daily.until_asked("DELETE")
+    async with asyncio.timeout(10):
+        while await notes(redis) > 1:
+            await asyncio.sleep(0.01)
+    read = await redis.info("commandstats")
+    assert read["cmdstat_ttl"]["calls"] >= 2
+    assert await over(redis, [living, ending.launch.session_id, "nobody"]) == [False, True, None]
+    assert "cmdstat_xrange" not in read or read["cmdstat_xrange"]["calls"] <= 10
 
 
 async def test_several_gateways_ask_daily_once_for_each_room(

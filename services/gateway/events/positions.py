@@ -13,7 +13,8 @@ Order: TypeAlias = tuple[int, int]
 """An entry id as numbers, which compare as the entries do."""
 
 START: Order = (0, 0)
-LARGEST = 2**64
+LARGEST = 2**64 - 1
+"""A number that no entry is given: of what comes after it Redis knows nothing."""
 
 _TEXT = re.compile(r"(\d{1,20})-(\d{1,20})_(\d{1,20})-(\d{1,20})", re.ASCII)
 

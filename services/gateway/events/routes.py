@@ -72,7 +72,8 @@ async def session_events(
     history = await events.history(parts.redis, session_id)
     if not history:
         raise NotFound(NO_SESSION)
-    over = isinstance(history[-1][1], Ended | Failed)
+    # News of a cold start can come after the end.
+    over = any(isinstance(event, Ended | Failed) for _, event in history)
     if over:
         rest = await backlog.after(parts.redis, session_id, position)
         if not (rest.told or rest.gaps or rest.more):

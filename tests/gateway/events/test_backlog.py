@@ -84,7 +84,13 @@ def test_what_is_no_position_is_not_taken_for_one(text: str) -> None:
         parse(text)
 
 
+def test_the_last_number_that_redis_can_count_to_is_in_no_position() -> None:
+    """It cannot read on behind it: the answer broke off at its beginning, and an `EventSource` came back for ever."""
+    with pytest.raises(ValueError, match="must be the id of an event"):
+        parse(f"{2**64 - 1}-{2**64 - 1}_0-0")
+
+
 def test_a_position_is_its_text() -> None:
-    position = Position((1769860800250, 3), (2**64 - 1, 2**64 - 1))
+    position = Position((1769860800250, 3), (2**64 - 2, 2**64 - 2))
     assert parse(str(position)) == position
     assert positions.time_of(position.activity).startswith("9999-12-31")

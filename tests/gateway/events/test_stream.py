@@ -13,9 +13,9 @@ import pytest
 from services.gateway.events.stream import EventStream, Streaming
 from services.gateway.events.subscribers import Subscription
 from shared.activity import ActivityLog
-from shared.contract import EVENTS, Leaving, Reason, Speaking
+from shared.contract import EVENTS, ColdStart, Leaving, Reason, Speaking
 from shared.entries import milliseconds
-from shared.events import decode
+from shared.events import News, decode
 from shared.launches import Claim
 from shared.redis_connection import Redis, connect
 from shared.streams import between
@@ -182,6 +182,19 @@ async def test_a_session_is_told_from_its_beginning_to_its_end_and_then_there_is
         assert types(await last_part.rest()) == ["speaking", "ended", "end"]
     async with listening(http, "/sessions/nobody/events") as nobody:
         assert nobody.status == 404
+
+
+async def test_a_session_is_over_although_something_is_told_of_it_afterwards(
+    http: httpx.AsyncClient, redis: Redis, life: Life
+) -> None:
+    """News of a Job came after the end; a browser that came back then listened for ever."""
+    claim = await life.whole()
+    session_id = claim.launch.session_id
+    assert await News(redis).publish(ColdStart(session_id=session_id, attempt=1, launcher="kubernetes"))
+    async with listening(http, f"/sessions/{session_id}/events") as listener:
+        assert types(await listener.rest())[-3:] == ["ended", "cold_start", "end"]
+    answer = await http.get(f"/sessions/{session_id}/events", headers={"Last-Event-ID": listener.last_id})
+    assert answer.status_code == 204
 
 
 async def test_types_and_labels_choose(http: httpx.AsyncClient, life: Life) -> None:
