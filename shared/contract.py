@@ -14,10 +14,10 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 | `{bot}:activity`             | runners                       | gateways (plain XREAD): what goes on in calls    |
 | `{bot}:activity:<session>`   | runners, same ids as above    | gateways: the same of one session                |
 | `{bot}:commands:<session>`   | gateway                       | group `runner`: whoever holds the lease          |
-| `{bot}:replies:<gateway>`    | runners; whoever ends a session | that gateway                                   |
+| `{bot}:replies:<gateway>`    | runners; who ends a session   | that gateway                                     |
 | `{bot}:runners`              | runners                       | gateways, operators: presence                    |
-| `{bot}:webhooks:dead`        | operators                     | people: events that no receiver took             |
 | `{bot}:dead`                 | whoever gives up              | gateways: people redrive or delete its entries   |
+| `{bot}:webhooks:dead`        | operators                     | people: events that no receiver took             |
 | `{bot}:rooms`                | gateway: before it makes one  | gateways, group `gateways`: who removes a room   |
 | `{bot}:room:<room_url>`      | the scripts only              | the scripts only: room -> session, no stream     |
 
@@ -27,6 +27,8 @@ holder and the idle time is the lease's age. A group hands entries out in order 
 first, the next attempt of a session whose people wait in silence, has a stream of its own, and so has each agent.
 
 Readers ignore unknown fields, so old and new services mix during a deploy.
+
+Below: the keys and their groups, how much of each is kept, the words, and the messages in the order of the table.
 """
 
 from collections.abc import Iterable
@@ -41,22 +43,10 @@ AGENTS = "{bot}:agents"
 EVENTS = "{bot}:events"
 ACTIVITY = "{bot}:activity"
 RUNNERS = "{bot}:runners"
+REPLIES = "{bot}:replies:"
 DEAD = "{bot}:dead"
 DEAD_WEBHOOKS = "{bot}:webhooks:dead"
 ROOMS = "{bot}:rooms"
-
-CLAIMS = "runners"
-"""The launch stream's group whose pending list is the lease table."""
-OVERFLOW = "operators"
-"""The launch stream's group through which exactly one operator looks at each launch."""
-WEBHOOKS = "webhooks"
-"""The feed's group through which the operators share the events that go to a receiver outside."""
-COMMANDS = "runner"
-"""The group of a command stream; its one consumer is the holder of the session's lease."""
-REMOVERS = "gateways"
-"""The group of the noted rooms: whoever holds a note is about to remove that room."""
-
-FIELD = "json"
 
 
 def launch_stream(agent: str, attempt: int) -> str:
@@ -70,6 +60,44 @@ def launch_streams(agents: Iterable[str]) -> tuple[str, ...]:
     agents = tuple(agents)
     return tuple(launch_stream(agent, attempt) for attempt in (2, 1) for agent in agents)
 
+
+def session_key(session_id: str) -> str:
+    """The stream with one session's history."""
+    return f"{{bot}}:session:{session_id}"
+
+
+def activity_key(session_id: str) -> str:
+    """The stream with what went on in one session's calls."""
+    return f"{{bot}}:activity:{session_id}"
+
+
+def commands_key(session_id: str) -> str:
+    """The stream with the commands to one session's bot."""
+    return f"{{bot}}:commands:{session_id}"
+
+
+def replies_key(gateway_id: str) -> str:
+    """The stream with the replies that one gateway process waits for."""
+    return f"{REPLIES}{gateway_id}"
+
+
+def room_key(room_url: str) -> str:
+    """The index entry that keeps a room to one session; `room_url` is canonical."""
+    return f"{{bot}}:room:{room_url}"
+
+
+CLAIMS = "runners"
+"""The launch stream's group whose pending list is the lease table."""
+OVERFLOW = "operators"
+"""The launch stream's group through which exactly one operator looks at each launch."""
+WEBHOOKS = "webhooks"
+"""The feed's group through which the operators share the events that go to a receiver outside."""
+COMMANDS = "runner"
+"""The group of a command stream; its one consumer is the holder of the session's lease."""
+REMOVERS = "gateways"
+"""The group of the noted rooms: whoever holds a note is about to remove that room."""
+
+FIELD = "json"
 
 EVENTS_KEPT = 100_000
 """About how many entries the feed holds (`MAXLEN ~`)."""
@@ -89,35 +117,6 @@ DEAD_WEBHOOKS_KEPT = 10_000
 PRESENCE_EVERY_S = 2.0
 PRESENCE_KEPT_S = 8.0
 """A runner that said nothing for this long is not part of the fleet's picture any more."""
-
-
-def session_key(session_id: str) -> str:
-    """The stream with one session's history."""
-    return f"{{bot}}:session:{session_id}"
-
-
-def activity_key(session_id: str) -> str:
-    """The stream with what went on in one session's calls."""
-    return f"{{bot}}:activity:{session_id}"
-
-
-def commands_key(session_id: str) -> str:
-    """The stream with the commands to one session's bot."""
-    return f"{{bot}}:commands:{session_id}"
-
-
-REPLIES = "{bot}:replies:"
-
-
-def replies_key(gateway_id: str) -> str:
-    """The stream with the replies that one gateway process waits for."""
-    return f"{REPLIES}{gateway_id}"
-
-
-def room_key(room_url: str) -> str:
-    """The index entry that keeps a room to one session; `room_url` is canonical."""
-    return f"{{bot}}:room:{room_url}"
-
 
 Transport: TypeAlias = Literal["daily", "webrtc", "none"]
 Start: TypeAlias = Literal["warm", "cold"]
@@ -180,6 +179,38 @@ class Reason(StrEnum):
         return self in {Reason.BOT_IMPORT_ERROR, Reason.BOT_ERROR, Reason.NO_CLIENT, Reason.DEADLINE}
 
 
+class Outcome(StrEnum):
+    """What became of a command."""
+
+    DELIVERED = "delivered"
+    """The bot has it."""
+    UNHANDLED = "unhandled"
+    """This bot has nothing that could take it, such as no pipeline to speak with."""
+    FAILED = "failed"
+    """The bot refused it, or was gone; the message says why."""
+    EXPIRED = "expired"
+    """Its turn came after the time that its sender gave it."""
+
+
+class CommandReason(StrEnum):
+    """Why a command was not delivered: the closed list."""
+
+    SESSION_OVER = "session_over"
+    """The session came to its end first."""
+    UNREADABLE = "unreadable"
+    """The command is not one that a runner of this version can read."""
+    REFUSED = "refused"
+    """Not as things are, such as a second WebRTC client."""
+    NO_PIPELINE = "no_pipeline"
+    """The bot has none."""
+    NO_SERVICE = "no_service"
+    """The bot's pipeline has no part that could take it."""
+    NO_HANDLER = "no_handler"
+    """The bot takes no custom commands."""
+    BOT_ERROR = "bot_error"
+    """The bot's handler raised, or did not come to its end."""
+
+
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
     """One entry. `v` is raised when a field changes its meaning, never for a new field."""
 
@@ -217,33 +248,6 @@ class Launch(Wire, frozen=True, kw_only=True):
     """Which of the fleet's bots; empty is the default one."""
     owner: bool = False
     """The Daily room is the fleet's own: the token that the runner gets for its bot makes it an owner."""
-
-
-class RoomNote(Wire, frozen=True, kw_only=True):
-    """Gateway to all gateways: a room of this name at Daily is for this session, and must not outlive it.
-
-    It is written before the room is made, so that no crash leaves a room that nobody knows of.
-    """
-
-    session_id: str
-    room_name: str
-
-
-class DeadLetter(Wire, frozen=True, kw_only=True):
-    """Whoever gave a launch up, to people. `launch` is whole, so that it can be offered again.
-
-    An entry that nobody can read is here as it was, in `unreadable`.
-    """
-
-    launch: Launch | None = None
-    unreadable: str = ""
-
-
-class DeadWebhook(Wire, frozen=True, kw_only=True):
-    """Operator, to people: an event as it would have been sent, and why it was given up."""
-
-    event: dict[str, Any]
-    error: str
 
 
 class Event(Wire, frozen=True, kw_only=True, tag_field="type"):
@@ -306,38 +310,6 @@ class Failed(Event, frozen=True, kw_only=True, tag="failed"):
 
     reason: Reason
     message: str = ""
-
-
-class Outcome(StrEnum):
-    """What became of a command."""
-
-    DELIVERED = "delivered"
-    """The bot has it."""
-    UNHANDLED = "unhandled"
-    """This bot has nothing that could take it, such as no pipeline to speak with."""
-    FAILED = "failed"
-    """The bot refused it, or was gone; the message says why."""
-    EXPIRED = "expired"
-    """Its turn came after the time that its sender gave it."""
-
-
-class CommandReason(StrEnum):
-    """Why a command was not delivered: the closed list."""
-
-    SESSION_OVER = "session_over"
-    """The session came to its end first."""
-    UNREADABLE = "unreadable"
-    """The command is not one that a runner of this version can read."""
-    REFUSED = "refused"
-    """Not as things are, such as a second WebRTC client."""
-    NO_PIPELINE = "no_pipeline"
-    """The bot has none."""
-    NO_SERVICE = "no_service"
-    """The bot's pipeline has no part that could take it."""
-    NO_HANDLER = "no_handler"
-    """The bot takes no custom commands."""
-    BOT_ERROR = "bot_error"
-    """The bot's handler raised, or did not come to its end."""
 
 
 class CommandDone(Event, frozen=True, kw_only=True, tag="command"):
@@ -558,3 +530,30 @@ class Presence(Wire, frozen=True, kw_only=True):
     """Why no bot can run here, such as one that does not import; names the agents where there are several."""
     agents: tuple[str, ...] = ("",)
     """Whose launches it takes; an older runner has the default agent."""
+
+
+class DeadLetter(Wire, frozen=True, kw_only=True):
+    """Whoever gave a launch up, to people. `launch` is whole, so that it can be offered again.
+
+    An entry that nobody can read is here as it was, in `unreadable`.
+    """
+
+    launch: Launch | None = None
+    unreadable: str = ""
+
+
+class DeadWebhook(Wire, frozen=True, kw_only=True):
+    """Operator, to people: an event as it would have been sent, and why it was given up."""
+
+    event: dict[str, Any]
+    error: str
+
+
+class RoomNote(Wire, frozen=True, kw_only=True):
+    """Gateway to all gateways: a room of this name at Daily is for this session, and must not outlive it.
+
+    It is written before the room is made, so that no crash leaves a room that nobody knows of.
+    """
+
+    session_id: str
+    room_name: str
