@@ -36,7 +36,7 @@ async def test_a_server_that_has_never_seen_the_script_runs_it_all_the_same(any_
     script = Coalesced(any_redis, "find")
     await any_redis.script_flush()
     await any_redis.set("room", "here")
-    assert await asyncio.gather(find(script, "room"), find(script, "nowhere")) == ["here", ""]
+    assert [*await asyncio.gather(find(script, "room"), find(script, "nowhere"))] == ["here", ""]
 
 
 async def test_a_cancelled_caller_takes_no_other_along(any_redis: Redis) -> None:
@@ -53,7 +53,7 @@ async def test_a_cancelled_caller_takes_no_other_along(any_redis: Redis) -> None
             await callers[0]
         with suppress(asyncio.CancelledError):
             await callers[2]
-        assert await asyncio.gather(callers[1], callers[3]) == ["here", "here"]
+        assert [*await asyncio.gather(callers[1], callers[3])] == ["here", "here"]
     assert await find(script, "room") == "here"
 
 
