@@ -10,6 +10,7 @@ from typing import Any, Literal, NewType, TypeAlias
 import msgspec
 
 from shared import agents, contract
+from shared.coalesced import Coalesced
 from shared.contract import (
     AGENTS,
     CLAIMS,
@@ -127,7 +128,7 @@ class Launches:
         self._redis = redis
         self._served = tuple(served)
         self._streams = launch_streams(served)
-        self._offer = Script(redis, "offer")
+        self._offer = Coalesced(redis, "offer")
         self._adopt = Script(redis, "adopt")
         self._renew = Script(redis, "renew")
         self._report = Script(redis, "report")

@@ -36,6 +36,9 @@ def setup(service: str, *, level: str, form: Literal["auto", "json", "console"])
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    # What no line shows is not asked for; the standard library's page on logging names these.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     structlog.configure(
         processors=[

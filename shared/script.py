@@ -14,6 +14,11 @@ class Script:
     def __init__(self, redis: Redis, name: str) -> None:
         self._run = redis.register_script((_FOLDER / f"{name}.lua").read_text())
 
+    @property
+    def sha(self) -> str:
+        """The name by which the server knows it."""
+        return str(self._run.sha)
+
     async def __call__(self, keys: list[str], args: list[str | int]) -> Any:
         """Run it and give its raw answer.
 

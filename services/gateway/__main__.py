@@ -7,6 +7,8 @@ if __name__ == "__main__":
     # The first process of a container is deaf to a signal without a handler, and all that follows takes its time.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
+import gc
+
 import uvloop
 
 from services.gateway.app import create_app
@@ -24,7 +26,9 @@ async def _run(settings: GatewaySettings) -> None:
     readers = connect(settings.redis_url, retries=0)
     async with connect(settings.redis_url, answer_s=ANSWER_S) as redis, readers as readers_redis:
         parts = assemble(settings, redis, readers_redis)
-        await serve(create_app(parts), parts)
+        app = create_app(parts)
+        gc.freeze()  # all this stays: the collector need not look through it again
+        await serve(app, parts)
 
 
 def main() -> int:

@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar import Litestar, Response, Router
+from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.enums import MediaType
 from litestar.exceptions import NotFoundException
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
@@ -75,13 +76,19 @@ def create_app(parts: Parts) -> Litestar:
     keys = Keys(settings.join_keys, settings.admin_keys)
     has_keys = settings.join_keys or settings.admin_keys
     may_ask = keys.guard if has_keys else browsers.local_only(settings.cors_origins)
+
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        # Both in one, for Litestar copies the handler for each.
+        await may_ask(connection, handler)
+        await browsers.json_only(connection, handler)
+
     return Litestar(
         [*HANDLERS, client_page.client_page(settings.agents)],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers={**errors.HANDLERS, Unavailable: outage.refuse},
         before_send=[outage.watch],
         cors_config=browsers.cors(settings.cors_origins),
-        guards=[may_ask, browsers.json_only],
+        guards=[guard],
         lifespan=[lifespan],
         logging_config=None,
         debug=False,

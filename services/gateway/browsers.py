@@ -6,19 +6,21 @@ was pointed at 127.0.0.1; and it does not send JSON to another site that has not
 """
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
 
 from litestar.config.cors import CORSConfig
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
-from litestar.types import Guard
 
 from services.gateway.errors import Forbidden, NotJson
 from services.gateway.settings import loopback
 
 ELSEWHERE = "Without keys requests from web pages of other sites are refused."
 NOT_LOCAL = "Without keys only requests to localhost are served; JOIN_KEYS and ADMIN_KEYS open it under other names."
+
+Asked: TypeAlias = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
+"""A guard, in the form of it that is awaited."""
 
 _HOST = re.compile(r"(?:\[(?P<ipv6>[^]]*)\]|(?P<name>[^]\[:@/]*))(?::\d*)?")
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
@@ -31,7 +33,7 @@ def cors(origins: Sequence[str]) -> CORSConfig | None:
     return CORSConfig(allow_origins=list(origins), expose_headers=["Location", "Retry-After"])
 
 
-def local_only(origins: Sequence[str]) -> Guard:
+def local_only(origins: Sequence[str]) -> Asked:
     """A guard for requests that were sent to this machine by a name of its own, and by no page from elsewhere.
 
     `origins` are the sites whose pages may all the same. Some handlers may be asked by any name.

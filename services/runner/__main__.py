@@ -8,6 +8,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 import asyncio
+import gc
 from functools import partial
 
 from services.runner.direct_launch import adopt
@@ -42,6 +43,7 @@ async def main(configuration: RunnerSettings) -> None:
     slots = Slots(1 if auto_start else configuration.runner_slots, Zygote())
     sweep = Sweep(redis, lease_s=configuration.lease_s, max_attempts=configuration.max_attempts)
     supervisor = Supervisor(runner, redis, claims, slots, sweep)
+    gc.freeze()  # all this stays: the collector need not look through it again
     adopt_orphans()  # those that the zygote forks and gives away
     async with shutdown_signals() as shutdown, health_server(configuration.health_port, lambda: supervisor.ready):
         if not auto_start:

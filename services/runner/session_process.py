@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Coroutine
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import msgspec
@@ -43,6 +44,7 @@ from services.runner.pipe import (
     Renewed,
     Stop,
     ToProcess,
+    ToSupervisor,
     open_pipe,
 )
 from services.runner.process_names import SESSION_PROCESS, be_called
@@ -60,6 +62,16 @@ log = structlog.get_logger()
 
 ARRIVES_DESPITE_ERROR_S = 1.0
 """A transport may complain of something lesser just before it says that it is connected."""
+
+_rehearsal = ModuleType("rehearsal")
+"""A bot that has nothing to do."""
+
+
+async def _no_bot(_: RunnerArguments) -> None:
+    pass
+
+
+_rehearsal.bot = _no_bot  # type: ignore[attr-defined]
 
 Exited: TypeAlias = asyncio.Future[SystemExit]
 """What a task of the bot's has ended the process with, as it believes."""
@@ -106,11 +118,30 @@ async def _serve(
     exited: Exited,
 ) -> None:
     pipe: Pipe[ToProcess] = await open_pipe(end, ToProcess)
+    await asyncio.create_task(_rehearse(settings, timer))
     timer.stop()
     pipe.send(Ready(after_s=time.monotonic() - started))
     begin = await pipe.receive()
     if isinstance(begin, Begin):
         await Session(pipe, begin, bots.bot(begin.launch.agent), settings, timer, exited=exited).run()
+
+
+async def _rehearse(settings: RunnerSettings, timer: KernelTimer) -> None:
+    """Go the whole way of a launch to a bot once, while nobody waits.
+
+    After a fork whatever is touched first costs a page fault each, and code that never ran before runs slowly.
+    """
+    here, there = socket.socketpair()
+    supervisor: Pipe[ToSupervisor] = await open_pipe(there, ToSupervisor)
+    pipe: Pipe[ToProcess] = await open_pipe(here, ToProcess)
+    launch = Launch(session_id="", room_url="", transport="none", deadline_s=1.0, max_duration_s=1.0, body={})
+    supervisor.send(Begin(entry="0-0", holder="", launch=launch, renewed_at=time.monotonic()))
+    begin = await pipe.receive()
+    if isinstance(begin, Begin):
+        exited: Exited = asyncio.get_running_loop().create_future()
+        await Session(pipe, begin, Bot(_rehearsal, has_pipelines=False), settings, timer, exited=exited).rehearse()
+    for end in (pipe, supervisor):
+        end.close()
 
 
 def _reseed() -> None:
@@ -147,19 +178,10 @@ class Session:
 
     async def run(self) -> None:
         """From the launch to its end, whoever brings it about."""
-        bot_logs.bind(self._launch)
         outlet.open(self._launch, self._pipe.send, transcripts=self._settings.events_transcripts)
-        self._arm_kernel()
         if time.monotonic() >= self._fence():
             _exit(1)  # the supervisor was frozen on its way here: another may have the session
-        bot = self._start(self._call_bot())
-        orders = self._start(self._listen())
-        refused = self._start(self._wait_for_join_error())
-        replaced = self._start(self._wait_for_replacement())
-        exited = self._start(self._wait_for_exit())
-        self._start(self._wait_for_arrival())
-        self._start(self._deliveries.signals())
-        commands = self._start(self._deliveries.commands())
+        bot, orders, refused, replaced, exited, commands = self._start_all()
         await asyncio.wait({bot, orders, refused, replaced, exited}, return_when=asyncio.FIRST_COMPLETED)
         # A pipeline that is about to end would swallow them; they are the next bot's, or too late.
         commands.cancel()
@@ -181,6 +203,28 @@ class Session:
             await hand_back(self._begin, self._after(over), over.reason, self._settings)
         # Not the interpreter's way out: it would wait for whatever threads and tasks the bot has left behind.
         _exit(0)
+
+    async def rehearse(self) -> None:
+        """From the launch to a bot that returns at once, and no further."""
+        bot, *_ = self._start_all()
+        await bot
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _start_all(self) -> tuple[asyncio.Task[Any], ...]:
+        """Call the bot, and heed whoever may have a say in how long it stays."""
+        bot_logs.bind(self._launch)
+        self._arm_kernel()
+        bot = self._start(self._call_bot())
+        orders = self._start(self._listen())
+        refused = self._start(self._wait_for_join_error())
+        replaced = self._start(self._wait_for_replacement())
+        exited = self._start(self._wait_for_exit())
+        self._start(self._wait_for_arrival())
+        self._start(self._deliveries.signals())
+        commands = self._start(self._deliveries.commands())
+        return bot, orders, refused, replaced, exited, commands
 
     def _after(self, over: Over) -> Launch | Ended | Failed:
         return conclude(self._launch, over.reason, over.message, self._settings.max_attempts)

@@ -120,6 +120,7 @@ class Supervisor:
             try:
                 if claim := await self._answered(self._claims.next):
                     await self._begin(claim, asked_at)
+                    await asyncio.sleep(0)  # the session goes first, then the next claim
             except Exception:
                 # One odd answer must not end the claiming of everything else.
                 log.exception("claiming_failed")
