@@ -13,10 +13,11 @@ from litestar.types import Receive, Scope, Send
 from services.gateway import backlog
 from services.gateway.backlog import Gap
 from services.gateway.labels import Labels
-from services.gateway.positions import Position, time_of
+from services.gateway.positions import Position
 from services.gateway.subscribers import Subscribers, Subscription
 from services.gateway.told import ACTIVITY_TYPES, STATE_TYPES, Told, framed
 from shared.contract import Ended, Failed
+from shared.entries import time_of
 from shared.errors import Unavailable
 from shared.redis_connection import Redis, backoff_s
 
