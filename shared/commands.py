@@ -31,7 +31,7 @@ from shared.contract import (
     Offer,
     Reply,
 )
-from shared.entries import Decoder, encode, milliseconds
+from shared.entries import Decoder, encode, milliseconds, order
 from shared.errors import BadEntry, Unavailable
 from shared.redis_connection import Redis, translated
 from shared.script import Script
@@ -266,7 +266,7 @@ class Inbox:
                 if fields and stream in self._sessions and (stream, entry) not in self._given:
                     fresh[stream, entry] = fields
         self._given.update(fresh)
-        in_order = sorted(fresh.items(), key=lambda one: _order(one[0][1]))
+        in_order = sorted(fresh.items(), key=lambda one: order(one[0][1]))
         return [(self._sessions[stream], entry, _read(fields)) for (stream, entry), fields in in_order]
 
 
@@ -294,11 +294,6 @@ def _read(fields: Fields) -> Received:
             return _unreadable(fields)
         except (BadEntry, RecursionError):
             return Unreadable()
-
-
-def _order(entry: str) -> tuple[int, int]:
-    milliseconds_, _, number = entry.partition("-")
-    return int(milliseconds_), int(number)
 
 
 def _most(command: AnyCommand) -> int:

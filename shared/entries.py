@@ -1,7 +1,7 @@
 """Stream entries: from a Struct to one JSON field and back."""
 
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -9,6 +9,9 @@ from shared.contract import FIELD
 from shared.errors import BadEntry
 
 T = TypeVar("T")
+
+Order: TypeAlias = tuple[int, int]
+"""An entry id as numbers, which compare as the entries do."""
 
 
 def encode(message: msgspec.Struct) -> str:
@@ -40,7 +43,18 @@ def milliseconds(entry_id: str) -> int:
     return int(entry_id.partition("-")[0])
 
 
+def order(entry_id: str) -> Order:
+    """The order of an entry id."""
+    milliseconds_, _, sequence = entry_id.partition("-")
+    return int(milliseconds_), int(sequence or 0)
+
+
 def moment(entry_id: str) -> str:
     """When the server wrote the entry: RFC 3339 in UTC, with milliseconds."""
-    at = datetime.fromtimestamp(milliseconds(entry_id) / 1000, UTC)
+    return time_of(order(entry_id))
+
+
+def time_of(of: Order) -> str:
+    """The same by its order, which can be one that a client made up."""
+    at = datetime.fromtimestamp(min(of[0], 253_402_300_799_999) / 1000, UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from services.gateway.events.positions import order
+from shared.entries import order
 from shared.errors import Unavailable
 from shared.redis_connection import BLOCK_S, Redis, backoff_s, translated
 from shared.streams import Entries, read_each

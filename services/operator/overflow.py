@@ -20,6 +20,7 @@ from services.operator.portion import RENEW_EVERY_S
 from services.operator.settings import OperatorSettings
 from services.operator.share import Share
 from shared.contract import LAUNCH, ColdStage, ColdStart, launch_stream
+from shared.entries import order
 from shared.errors import BadEntry, Unavailable
 from shared.events import News
 from shared.launches import EntryId, Launches, Standing, decode
@@ -190,7 +191,7 @@ class Overflow:
 
     async def _look(self) -> None:
         now = time.monotonic()
-        due = sorted((w for w in self._held.values() if w.look_at <= now), key=lambda w: _order(w.entry))
+        due = sorted((w for w in self._held.values() if w.look_at <= now), key=lambda w: order(w.entry))
         if not due or not self._launcher:
             return
         launcher = self._launcher
@@ -297,7 +298,3 @@ class Overflow:
 
 def _bound(waiting: Waiting) -> AbstractContextManager[object]:
     return structlog.contextvars.bound_contextvars(session_id=waiting.session_id, attempt=waiting.attempt)
-
-
-def _order(entry: EntryId) -> tuple[int, ...]:
-    return tuple(map(int, entry.split("-")))

@@ -34,7 +34,7 @@ class RunnerSettings(LaunchSettings, frozen=True, kw_only=True):
         """Refuse a room without a bot for it.
 
         Raises:
-            ValueError: it has none, or something that the gateway refuses too.
+            ValueError: it has none, or what all who hold bots need is wrong.
         """
         super().__post_init__()
         if self.runner_auto_start and self.daily_room_url and agents.DEFAULT not in self.agents:

@@ -6,10 +6,11 @@ from typing import Any, Literal, TypeAlias
 from redis.exceptions import ResponseError
 
 from services.gateway.events import told
-from services.gateway.events.positions import START, Order, Position, entry_id, order, rank
+from services.gateway.events.positions import START, Position, entry_id, rank
 from services.gateway.events.told import Told
 from shared import contract
 from shared.contract import ACTIVITY, EVENTS
+from shared.entries import Order, order
 from shared.redis_connection import Redis, translated
 
 PAGE = 500

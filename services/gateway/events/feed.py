@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from services.gateway.events.labels import Labels
-from services.gateway.events.positions import Position, order
+from services.gateway.events.positions import Position
 from services.gateway.events.subscribers import Subscribers
 from services.gateway.tail import Batch, Tail
 from shared.contract import ACTIVITY, EVENTS, Ended, Failed, Queued
+from shared.entries import order
 from shared.events import decode
 from shared.redis_connection import Redis
 

@@ -6,23 +6,14 @@ has had. As text, `<id>_<id>`, it is the id of a server-sent event.
 
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import TypeAlias
 
-Order: TypeAlias = tuple[int, int]
-"""An entry id as numbers, which compare as the entries do."""
+from shared.entries import Order
 
 START: Order = (0, 0)
 LARGEST = 2**64 - 1
 """A number that no entry is given: of what comes after it Redis knows nothing."""
 
 _TEXT = re.compile(r"(\d{1,20})-(\d{1,20})_(\d{1,20})-(\d{1,20})", re.ASCII)
-
-
-def order(entry: str) -> Order:
-    """The order of an entry id."""
-    milliseconds, _, sequence = entry.partition("-")
-    return int(milliseconds), int(sequence or 0)
 
 
 def entry_id(of: Order) -> str:
@@ -33,12 +24,6 @@ def entry_id(of: Order) -> str:
 def rank(of: Order, *, is_state: bool) -> tuple[int, bool, int]:
     """Where an entry stands among those of both streams. Of one millisecond activity comes first: an end comes last."""
     return of[0], is_state, of[1]
-
-
-def time_of(of: Order) -> str:
-    """When an entry was written, for people."""
-    at = datetime.fromtimestamp(min(of[0], 253_402_300_799_999) / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

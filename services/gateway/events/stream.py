@@ -13,10 +13,11 @@ from litestar.types import Receive, Scope, Send
 from services.gateway.events import backlog
 from services.gateway.events.backlog import Gap
 from services.gateway.events.labels import Labels
-from services.gateway.events.positions import Position, time_of
+from services.gateway.events.positions import Position
 from services.gateway.events.subscribers import Subscribers, Subscription
 from services.gateway.events.told import ACTIVITY_TYPES, STATE_TYPES, Told, framed
 from shared.contract import Ended, Failed
+from shared.entries import time_of
 from shared.errors import Unavailable
 from shared.redis_connection import Redis, backoff_s
 

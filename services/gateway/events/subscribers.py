@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from services.gateway.events import told
-from services.gateway.events.positions import Position, order, rank
-from services.gateway.events.told import Told
+from services.gateway.events.positions import Position, rank
 from services.gateway.tail import Batch
 from shared.contract import EVENTS
+from shared.entries import order
 
 MOST_WAITING = 1_000
 """A client that is so many events behind is cut; it comes back to where it was."""

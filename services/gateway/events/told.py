@@ -6,9 +6,9 @@ from typing import Any, TypeAlias, get_args
 
 import msgspec
 
-from services.gateway.events.positions import Order, Position, order, time_of
+from services.gateway.events.positions import Position
 from shared.contract import AnyActivity, AnyEvent
-from shared.entries import Decoder
+from shared.entries import Decoder, Order, order, time_of
 from shared.errors import BadEntry
 from shared.streams import Fields
 

@@ -1,11 +1,11 @@
 import pytest
 
-from services.gateway.events import backlog, positions
+from services.gateway.events import backlog
 from services.gateway.events.backlog import PAGE, Gap
 from services.gateway.events.positions import Position, parse
 from services.gateway.events.told import Told
 from shared.contract import ACTIVITY, EVENTS, FIELD, Running, Speaking
-from shared.entries import encode
+from shared.entries import encode, time_of
 from shared.redis_connection import Redis
 
 STATE = encode(Running(session_id="s1", attempt=1))
@@ -93,4 +93,4 @@ def test_the_last_number_that_redis_can_count_to_is_in_no_position() -> None:
 def test_a_position_is_its_text() -> None:
     position = Position((1769860800250, 3), (2**64 - 2, 2**64 - 2))
     assert parse(str(position)) == position
-    assert positions.time_of(position.activity).startswith("9999-12-31")
+    assert time_of(position.activity).startswith("9999-12-31")
