@@ -153,6 +153,7 @@ ACTS: dict[str, Callable[[RunnerArguments], Awaitable[None]]] = {
     "exit once": once(exit_with_code),
     "ignore cancellation": ignore_cancellation,
     "block": block,
+    "block once": once(block),
     "leave traces": leave_traces,
     "eat once": once(eat),
     "be killed after leave": be_killed_after_leave,

@@ -24,19 +24,19 @@ WHY = {
 }
 
 
-async def running(ground: Ground) -> tuple[Launch, str]:
+async def running(ground: Ground, do: str = "stay") -> tuple[Launch, str]:
     """A session in a cold Pod, and the Pod's name."""
     operator = ground.operator(LEASE=str(LEASE_S))
     await operator.said("operator_started")
-    launch = await ground.offer()
+    launch = await ground.offer(do)
     await session_event(ground.redis, launch.session_id, Running)
     [pod] = ground.cluster.pods(phase="Running")
     return launch, pod["metadata"]["name"]
 
 
-@pytest.mark.parametrize("end", ["oom", "evicted", "killed"])
+@pytest.mark.parametrize("end", [pytest.param("oom", marks=pytest.mark.slow), "evicted", "killed"])
 async def test_a_session_in_a_pod_that_is_killed_begins_anew_within_seconds(ground: Ground, end: str) -> None:
-    launch, pod = await running(ground)
+    launch, pod = await running(ground, "block once")
     match end:
         case "oom":
             ground.cluster.oom_kill(pod)
@@ -66,6 +66,7 @@ async def test_a_session_whose_node_is_lost_keeps_its_lease_for_its_bot_may_be_i
     assert launch.session_id != other.session_id
 
 
+@pytest.mark.slow
 async def test_a_cold_pod_that_is_deleted_finishes_its_call(ground: Ground) -> None:
     launch, pod = await running(ground)
     ground.cluster.delete(PODS, pod)

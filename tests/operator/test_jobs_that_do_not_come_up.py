@@ -1,6 +1,7 @@
 """What keeps a cold runner from coming up is told on its session in seconds, and a good one still comes."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,10 @@ async def trouble(ground: Ground, session_id: str, within_s: float = TOLD_WITHIN
 
     told: ColdStart = await until(found, within_s)
     return told
+
+
+def slow(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def an_image_that_is_not_there(cluster: Cluster) -> Lift:
@@ -60,16 +65,17 @@ def a_quota_of_jobs(cluster: Cluster) -> Lift:
     return cluster.quota
 
 
+# Of those that differ only in what the API says, which `test_pod_states` has, one is enough in a hurry.
 @pytest.mark.parametrize(
     ("order", "reasons", "text"),
     [
         (an_image_that_is_not_there, {"ErrImagePull", "ImagePullBackOff"}, "pull access denied"),
-        (a_secret_that_is_not_there, {"CreateContainerConfigError"}, 'secret "bot" not found'),
-        (no_node, {"Unschedulable"}, "0/3 nodes are available"),
+        slow(a_secret_that_is_not_there, {"CreateContainerConfigError"}, 'secret "bot" not found'),
+        slow(no_node, {"Unschedulable"}, "0/3 nodes are available"),
         (a_crash, {"Error"}, "exited with code 3"),
-        (an_end_for_its_memory, {"OOMKilled"}, "exited with code 137"),
+        slow(an_end_for_its_memory, {"OOMKilled"}, "exited with code 137"),
         (a_quota_of_pods, {"FailedCreate"}, "exceeded quota"),
-        (a_quota_of_jobs, {"Forbidden"}, "exceeded quota"),
+        slow(a_quota_of_jobs, {"Forbidden"}, "exceeded quota"),
     ],
 )
 async def test_what_is_wrong_is_told_on_the_session_and_a_good_job_comes_after_it(
@@ -184,6 +190,7 @@ async def test_too_many_requests_are_not_repeated_before_the_server_says(ground:
     assert second - first >= 3
 
 
+@pytest.mark.slow
 async def test_a_launch_of_a_fleet_without_its_deployment_waits_for_it(ground: Ground) -> None:
     ground.cluster.delete(DEPLOYMENTS, "runner")
     ground.operator()

@@ -65,8 +65,8 @@ async def check_served_once(ground: Ground, launches: list[Launch], jobs: int) -
 async def test_a_burst_gets_one_job_for_each_launch_that_no_warm_runner_took(ground: Ground) -> None:
     for _ in range(2):
         ground.operator(COLD_MAX="100", OVERFLOW_GRACE="1")
-    launches = await burst(ground, slots=2, size=10)
-    await check_served_once(ground, launches, jobs=8)
+    launches = await burst(ground, slots=2, size=6)
+    await check_served_once(ground, launches, jobs=4)
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ async def test_operators_that_are_killed_and_restarted_at_random_make_neither_mo
     settings = {"COLD_MAX": "100", "OVERFLOW_GRACE": "2"}
     operators = [ground.operator(**settings) for _ in range(3)]
     bursting = asyncio.create_task(burst(ground, slots=10, size=100))
-    while len(ground.created()) < 10:
+    while not ground.created():
         await asyncio.sleep(0.05)
     while not bursting.done():
         victim = chance.randrange(3)

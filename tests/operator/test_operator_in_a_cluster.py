@@ -136,7 +136,7 @@ async def test_a_cold_call_goes_on_when_its_operator_stops_and_another_operator_
     await ground.leave(launch)
 
 
-@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("early", [False, pytest.param(True, marks=pytest.mark.slow)])
 async def test_an_operator_says_that_the_api_is_away_and_goes_on_afterwards(ground: Ground, early: bool) -> None:
     if early:
         await ground.cluster.stop_server()
@@ -154,6 +154,7 @@ async def test_an_operator_says_that_the_api_is_away_and_goes_on_afterwards(grou
     assert len(ground.created()) == 1
 
 
+@pytest.mark.slow
 async def test_what_an_operator_may_not_see_is_told_on_the_session(ground: Ground) -> None:
     role = next(one for one in rbac() if one["kind"] == "Role")
     ground.cluster.apply({**role, "rules": [rule for rule in role["rules"] if "jobs" not in rule["resources"]]})
