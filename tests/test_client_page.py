@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.async_api import Locator, Page, expect
 
 from shared.contract import Running
@@ -155,6 +156,7 @@ async def test_a_caller_on_the_page_is_greeted_answered_and_hangs_up_and_no_othe
         assert caller.problems == []
 
 
+@pytest.mark.slow
 async def test_a_caller_on_an_agents_page_hears_that_agents_bot(fleet_of: StartFleet, tmp_path: Path) -> None:
     bots = f"broken={ROOT / 'tests/bots/broken.py'},assistant={ASSISTANT}"
     async with (
@@ -188,6 +190,7 @@ async def test_a_muted_caller_on_the_page_is_not_heard_until_unmuted(fleet_of: S
         assert caller.problems == []
 
 
+@pytest.mark.slow
 async def test_a_caller_on_the_page_is_heard_with_another_microphone_and_when_it_was_lost(
     fleet_of: StartFleet, tmp_path: Path
 ) -> None:
@@ -206,6 +209,7 @@ async def test_a_caller_on_the_page_is_heard_with_another_microphone_and_when_it
         assert caller.problems == []
 
 
+@pytest.mark.slow
 async def test_a_caller_who_hung_up_has_no_open_microphone_and_can_call_again(
     fleet_of: StartFleet, tmp_path: Path
 ) -> None:
@@ -225,6 +229,7 @@ async def test_a_caller_who_hung_up_has_no_open_microphone_and_can_call_again(
         assert caller.problems == []
 
 
+@pytest.mark.slow
 async def test_a_caller_who_gives_no_microphone_hears_the_bot_all_the_same(
     fleet_of: StartFleet, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 import yaml
 from aiortc import RTCIceServer
 
@@ -105,6 +106,7 @@ async def test_a_call_goes_through_the_turn_server_alone_and_is_heard(
     assert turn.credential not in told
 
 
+@pytest.mark.slow
 async def test_the_page_in_a_browser_that_may_use_nothing_else_talks_through_the_turn_server(
     children: Children, fleet_of: StartFleet, tmp_path: Path
 ) -> None:

@@ -66,7 +66,7 @@ async def test_a_caller_is_greeted_answered_and_hangs_up_and_all_of_it_is_told(f
     assert speech_told[:4] == ["bot started", "bot stopped", "user started", "user stopped"]
     assert "bot started" in speech_told[4:]
     said = [one.data["text"] for one in told if one.type == "transcript" and one.data["who"] == "bot"]
-    assert said[0].startswith("Hello, I am your Pipefleet bot. Say something")
+    assert said[0].startswith("Hello, I am Pipefleet's assistant.")
     measured = [one.data["values"] for one in told if one.type == "metrics"]
     assert any("ttfb_s" in values for values in measured)
     assert any(0 < values.get("latency_s", 0) < 10 for values in measured)

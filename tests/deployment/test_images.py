@@ -117,7 +117,9 @@ async def start_and_stop(children: Children, built: Built, service: str) -> None
     assert not healthy()
 
 
-@pytest.mark.parametrize("service", ["gateway", "operator", pytest.param("runner", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "service", ["gateway", *(pytest.param(name, marks=pytest.mark.slow) for name in ("operator", "runner"))]
+)
 async def test_what_a_dockerfile_installs_is_enough_to_start_and_no_more(
     service: str, children: Children, tmp_path: Path, tell: Callable[..., None]
 ) -> None:

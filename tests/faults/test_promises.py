@@ -20,7 +20,7 @@ PROMISES = "The measured promises:"
 DEFAULT_LEASE_S = 20.0
 SHORT_LEASE_S = 2.0
 TIMES = pytest.mark.parametrize(
-    "times", [pytest.param(5, id="five times"), pytest.param(50, id="fifty times", marks=pytest.mark.slow)]
+    "times", [pytest.param(3, id="three times"), pytest.param(50, id="fifty times", marks=pytest.mark.slow)]
 )
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 from services.gateway.events import told
 from services.gateway.events.positions import Position, rank
+from services.gateway.events.told import Told
 from services.gateway.tail import Batch
 from shared.contract import EVENTS
 from shared.entries import order
