@@ -176,7 +176,8 @@ async def test_a_part_that_dies_is_named_and_stops_everything(children: Children
 async def test_a_bot_that_cannot_be_imported_is_named_and_stops_everything(children: Children, tmp_path: Path) -> None:
     up = start(children, tmp_path, free_port(), BOT=str(tmp_path / "missing.py"))
     assert await up.wait(within_s=START_S) == 1
-    assert f"The bot cannot be imported: {tmp_path / 'missing.py'} is not there" in up.output()
+    last = up.output().splitlines()[-1]
+    assert last.startswith(f"The bot cannot be imported: {tmp_path / 'missing.py'} is not there")
     assert "The fleet is ready" not in up.output()
 
 

@@ -286,9 +286,10 @@ async def main(settings: UpSettings) -> int:
 
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
             complaint = await up.run(shutdown)
-            if complaint:
-                say(complaint)
             await up.stop(shutdown)
+            if complaint:
+                # Last of all, where it is looked for.
+                say(complaint)
     return 1 if complaint else 0
 
 

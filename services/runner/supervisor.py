@@ -286,7 +286,8 @@ class Supervisor:
             try:
                 answer = await call()
             except Unavailable as error:
-                if self._redis_answers and time.monotonic() >= self._complain_at:
+                first = self._redis_answers or not self._complain_at
+                if first and time.monotonic() >= self._complain_at:
                     self._complain_at = time.monotonic() + COMPLAIN_EVERY_S
                     log.warning("redis_away", error=str(error))
                 self._redis_answers = False

@@ -477,3 +477,11 @@ async def test_a_bad_setting_stops_the_runner_with_the_variables_name(start: Sta
     assert await runner.wait() != 0
     assert "RUNNER_SLOTS: expected `int`" in runner.output()
     assert "LEASE: expected" in runner.output()
+
+
+async def test_a_runner_that_has_never_reached_redis_says_so_once(start: StartRunner) -> None:
+    """It only said so when Redis had answered before."""
+    runner = start(REDIS_URL="redis://127.0.0.1:1")
+    await runner.said("zygote_ready", within_s=30)
+    await runner.said("redis_away", within_s=30)
+    assert runner.output().count("redis_away") == 1
