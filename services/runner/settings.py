@@ -34,8 +34,9 @@ class RunnerSettings(LaunchSettings, frozen=True, kw_only=True):
         """Refuse a room without a bot for it.
 
         Raises:
-            ValueError: it has none.
+            ValueError: it has none, or what all who make launches need is wrong.
         """
+        super().__post_init__()
         if self.runner_auto_start and self.daily_room_url and agents.DEFAULT not in self.agents:
             raise ValueError("BOT: must be set, for with BOTS alone there is no bot for DAILY_ROOM_URL")
 
