@@ -36,7 +36,7 @@ lint: packages ## style, types, and who may import whom
 
 bench: $(UV) ## the benchmarks, and their figures in the README; ARGS="-k launch" for some of them, which are only shown
 	@$(UV) sync --frozen --quiet --group bench
-	@BENCH=full $(PYTEST) tests/bench -o python_files='bench_*.py' -s $(ARGS)
+	@BENCH=full $(PYTEST) tests/bench -s $(ARGS)
 
 images: ## the three images, with docker or what DOCKER says; VERSION is their tag
 	@for service in gateway operator runner; do \

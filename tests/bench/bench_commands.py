@@ -15,6 +15,7 @@ from shared.launches import EntryId, Launches
 from shared.redis_connection import Redis
 from shared.streams import read_group
 from tests.bench.bench_sweep import server_ms
+from tests.bench.conftest import Scale
 from tests.conftest import StartFleet
 from tests.launching import SCRIPTED, offer
 from tests.waiting import until
@@ -29,7 +30,7 @@ Tell = Callable[[str, str], None]
 
 
 async def test_a_command_reaches_the_bot_many_times_faster_than_by_a_polled_list(
-    fleet_of: StartFleet, tmp_path: Path, tell: Tell
+    fleet_of: StartFleet, tmp_path: Path, tell: Tell, scale: Scale
 ) -> None:
     """The list gets its entries directly, without the HTTP that ours come through: its figures are flattered."""
     record = tmp_path / "record"
@@ -45,7 +46,7 @@ async def test_a_command_reaches_the_bot_many_times_faster_than_by_a_polled_list
             await redis.rpush(f"list:{session_id}", text)
 
         took: dict[str, list[float]] = {"command": [], "list": []}
-        for number in range(TIMES):
+        for number in range(scale.of(TIMES, 2)):
             for name, send in (("command", by_command), ("list", by_list)):
                 # At any moment of the list's half second.
                 await asyncio.sleep(random.uniform(0, POLL_EVERY_S))  # noqa: S311
@@ -53,11 +54,12 @@ async def test_a_command_reaches_the_bot_many_times_faster_than_by_a_polled_list
                 await send(f"{name}-{number}")
                 arrived = await until(lambda text=f"{name}-{number}": arrivals(record).get(text))  # type: ignore[misc]
                 took[name].append(arrived - sent_at)
+        assert (await fleet.http.delete(f"/sessions/{session_id}")).status_code == 202
     ours, theirs = (percentiles(took[name]) for name in ("command", "list"))
     tell(f"request to pipeline: p50 {ours[0]:.1f} ms, p99 {ours[1]:.1f} ms", UNDER)
     tell(f"list polled each 0.5 s: p50 {theirs[0]:.1f} ms, p99 {theirs[1]:.1f} ms", UNDER)
     tell(f"ratio: p50 x {theirs[0] / ours[0]:.0f}, p99 x {theirs[1] / ours[1]:.0f}", UNDER)
-    assert theirs[0] > 5 * ours[0]
+    assert theirs[0] > 5 * ours[0] or not scale.full
 
 
 def arrivals(record: Path) -> dict[str, float]:

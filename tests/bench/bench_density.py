@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from services.runner.process_names import SESSION_PROCESS, ZYGOTE
-from services.runner.settings import RunnerSettings
+from services.runner.settings import BUILT_IN
 from shared.redis_connection import Redis
 from tests.bench import memory
 from tests.bench.conftest import Scale
@@ -14,7 +14,7 @@ from tests.bench.figures import Figure, Figures
 from tests.processes import START_S, Children, Fleet, children_called
 
 SUPERVISOR_MIB = 60.0
-BOT = RunnerSettings().bot
+BOT = BUILT_IN
 
 
 @pytest.mark.parametrize("slots", [1, 4, 16])

@@ -18,6 +18,7 @@ from services.runner.pipelines import Seen, _Observer
 from shared.contract import EVENTS, FIELD, Running
 from shared.entries import encode
 from shared.redis_connection import Redis
+from tests.bench.conftest import Scale
 from tests.gateway.test_process import started
 from tests.processes import Child, Children
 
@@ -43,7 +44,7 @@ class OneByOne(BaseObserver):
                 pass
 
 
-async def ns_per_frame(observer: BaseObserver) -> float:
+async def ns_per_frame(observer: BaseObserver, frames: int) -> float:
     """The best of some rounds."""
     processor: FrameProcessor = IdentityFilter()  # type: ignore[no-untyped-call]
     frame: Frame = OutputAudioRawFrame(b"\0" * 640, 16_000, 1)
@@ -51,44 +52,48 @@ async def ns_per_frame(observer: BaseObserver) -> float:
     best = float("inf")
     for _ in range(5):
         begun = time.perf_counter()
-        for _ in range(FRAMES):
+        for _ in range(frames):
             await observer.on_push_frame(pushed)
-        best = min(best, (time.perf_counter() - begun) / FRAMES * 1e9)
+        best = min(best, (time.perf_counter() - begun) / frames * 1e9)
     return best
 
 
-async def test_what_an_audio_frame_costs(tell: Callable[..., None]) -> None:
-    nothing = await ns_per_frame(Nothing())
+async def test_what_an_audio_frame_costs(tell: Callable[..., None], scale: Scale) -> None:
+    frames = scale.of(FRAMES, 1000)
+    nothing = await ns_per_frame(Nothing(), frames)
     for name, observer in (("asking class by class", OneByOne()), ("the observer, by type", _Observer(Seen()))):
-        ns = await ns_per_frame(observer)
+        ns = await ns_per_frame(observer, frames)
         tell(f"{name}: {ns:.0f} ns per audio frame, {ns / nothing:.2f} times an observer that does nothing", UNDER)
 
 
 async def test_what_a_hundred_clients_cost_beside_one(
-    children: Children, redis: Redis, tell: Callable[..., None]
+    children: Children, redis: Redis, tell: Callable[..., None], scale: Scale
 ) -> None:
+    events, clients = scale.of(EVENTS_SENT, 2_000), scale.of(CLIENTS, 3)
     async with started(children) as (gateway, http):
-        one_s, took_s, _ = await cpu_s(gateway, http, redis, 1)
+        one_s, took_s, _ = await cpu_s(gateway, http, redis, 1, events)
         before_kb = resident_kb(gateway)
-        many_s, took_many_s, after_kb = await cpu_s(gateway, http, redis, CLIENTS)
-    tell(f"1 client: {EVENTS_SENT / took_s:.0f} events/s, {one_s / EVENTS_SENT * 1e6:.0f} µs of CPU per event", UNDER)
+        many_s, took_many_s, after_kb = await cpu_s(gateway, http, redis, clients, events)
+    tell(f"1 client: {events / took_s:.0f} events/s, {one_s / events * 1e6:.0f} µs of CPU per event", UNDER)
     tell(
-        f"{CLIENTS} clients: {EVENTS_SENT * CLIENTS / took_many_s:.0f} events/s, {many_s / one_s:.1f} times the CPU of "
-        f"one, {many_s / EVENTS_SENT / CLIENTS * 1e6:.1f} µs per event and client",
+        f"{clients} clients: {events * clients / took_many_s:.0f} events/s, {many_s / one_s:.1f} times the CPU of "
+        f"one, {many_s / events / clients * 1e6:.1f} µs per event and client",
         UNDER,
     )
-    tell(f"memory per client that listens: {(after_kb - before_kb) / CLIENTS:.0f} KiB", UNDER)
+    tell(f"memory per client that listens: {(after_kb - before_kb) / clients:.0f} KiB", UNDER)
 
 
-async def cpu_s(gateway: Child, http: httpx.AsyncClient, redis: Redis, clients: int) -> tuple[float, float, int]:
+async def cpu_s(
+    gateway: Child, http: httpx.AsyncClient, redis: Redis, clients: int, events: int
+) -> tuple[float, float, int]:
     """CPU time of the gateway, and time, for the events to reach so many clients; and its memory as they listen."""
     async with AsyncExitStack() as stack:
         streams = [await connected(stack, http) for _ in range(clients)]
         memory_kb = resident_kb(gateway)
         begun, cpu = time.monotonic(), cpu_of(gateway)
-        reading = [asyncio.create_task(read(stream)) for stream in streams]
+        reading = [asyncio.create_task(read(stream, events)) for stream in streams]
         event = encode(Running(session_id="6f1c1f0e-55a5-4c0a-9a35-0b8a5e1fd3a1", attempt=1))
-        for _ in range(EVENTS_SENT // 50):
+        for _ in range(events // 50):
             async with redis.pipeline(transaction=False) as pipe:
                 for _ in range(50):
                     pipe.xadd(EVENTS, {FIELD: event})
@@ -106,9 +111,9 @@ async def connected(stack: AsyncExitStack, http: httpx.AsyncClient) -> asyncio.S
     return reader
 
 
-async def read(stream: asyncio.StreamReader) -> None:
+async def read(stream: asyncio.StreamReader, events: int) -> None:
     got = 0
-    while got < EVENTS_SENT:
+    while got < events:
         part = await stream.read(1 << 20)
         assert part, f"cut after {got} events"
         got += part.count(b"event: running")

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from services.runner.process_names import SESSION_PROCESS
-from services.runner.settings import RunnerSettings
+from services.runner.settings import BUILT_IN
 from shared.redis_connection import Redis
 from tests.bench import stacks
 from tests.bench.conftest import Scale
@@ -17,7 +17,7 @@ from tests.bench.figures import Figure, Figures
 from tests.launching import offer
 from tests.processes import START_S, Children, Fleet, children_called
 
-BOT = RunnerSettings().bot
+BOT = BUILT_IN
 BARE = "import time, {module}; print('ready', time.monotonic_ns(), flush=True)"
 
 

@@ -12,6 +12,7 @@ from shared.launches import EntryId, Launches
 from shared.redis_connection import Redis
 from shared.streams import read_group
 from shared.sweep import Sweep
+from tests.bench.conftest import Scale
 from tests.launching import a_launch
 
 FEW, MANY = 100, 10_000
@@ -70,11 +71,12 @@ async def renew(redis: Redis, entries: Sequence[EntryId]) -> tuple[float, float]
 
 
 async def test_a_sweep_of_ten_thousand_sessions_holds_the_server_up_for_less_than_a_few_milliseconds(
-    any_redis: Redis, request: pytest.FixtureRequest, tell: Callable[[str, str], None]
+    any_redis: Redis, request: pytest.FixtureRequest, tell: Callable[[str, str], None], scale: Scale
 ) -> None:
     kind = request.node.callspec.params["any_server"]
+    few, many = FEW, scale.of(MANY, 10 * FEW)
     took = {}
-    for number in (FEW, MANY):
+    for number in (few, many):
         entries = await with_sessions(any_redis, number)
         one_sweep = await sweep(any_redis)
         ten, hundred = await renew(any_redis, entries[:10]), await renew(any_redis, entries[-100:])
@@ -84,11 +86,11 @@ async def test_a_sweep_of_ten_thousand_sessions_holds_the_server_up_for_less_tha
             f"renewal of 10 leases {ten[0]:.3f} ms ({ten[1]:.3f}), of 100 {hundred[0]:.3f} ms ({hundred[1]:.3f})",
             UNDER,
         )
-    ratios = [many / few for few, many in zip(took[FEW], took[MANY], strict=True)]
+    ratios = [large / small for small, large in zip(took[few], took[many], strict=True)]
     tell(
-        f"{kind:<13} {MANY} against {FEW} sessions: sweep x {ratios[0]:.1f}, renewal of 10 x {ratios[1]:.1f}, "
+        f"{kind:<13} {many} against {few} sessions: sweep x {ratios[0]:.1f}, renewal of 10 x {ratios[1]:.1f}, "
         f"of 100 x {ratios[2]:.1f}",
         UNDER,
     )
-    assert took[MANY][0] < 10.0
-    assert ratios[1] < 5.0
+    assert took[many][0] < 10.0
+    assert ratios[1] < 5.0 or not scale.full

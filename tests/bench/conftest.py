@@ -11,6 +11,8 @@ from tests.bench.figures import Figures, in_readme
 from tests.processes import ROOT
 
 RESULTS = ROOT / "docs" / "performance"
+FULL = os.environ.get("BENCH") == "full"
+"""Figures are wanted."""
 _FIGURES = pytest.StashKey[Figures]()
 
 N = TypeVar("N", int, float)
@@ -27,10 +29,23 @@ class Scale:
         return full if self.full else small
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where only is to be seen that a benchmark runs, one of its cases is enough."""
+    seen: set[tuple[Path, str]] = set()
+    left_out = []
+    for item in items if not FULL else ():
+        name = (item.path, item.name.partition("[")[0])
+        if item.path.parent == Path(__file__).parent and name in seen:
+            left_out.append(item)
+        seen.add(name)
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture(scope="session")
 def scale() -> Scale:
-    """`BENCH=full` is for figures."""
-    return Scale(os.environ.get("BENCH") == "full")
+    """The one of this run."""
+    return Scale(FULL)
 
 
 @pytest.fixture
@@ -48,7 +63,7 @@ def _long_enough(request: pytest.FixtureRequest, scale: Scale) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     found = config.stash.get(_FIGURES, None)
-    if found is None or os.environ.get("BENCH") != "full":
+    if found is None or not FULL:
         return
     terminalreporter.write_line(found.table())
     from tests.bench.plots import draw  # noqa: PLC0415 - only full runs have the packages for it
