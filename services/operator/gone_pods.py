@@ -10,13 +10,17 @@ of the node's one clock. Mended within a second of the Pod's status.
 
 import asyncio
 
+import structlog
+
 from services.operator.cluster import Json
 from services.operator.pod_states import runner_end, surely_gone, why_gone
 from shared.errors import Unavailable
 from shared.sweep import Gone, Sweep
 
 AGAIN_S = 1.0
-"""When Redis did not answer."""
+"""When it did not work, as while Redis does not answer."""
+
+log = structlog.get_logger()
 
 
 def what_is_gone(pod: Json, deleted: bool) -> Gone | None:
@@ -55,6 +59,13 @@ class GonePods:
             try:
                 await self._sweep.release(gone)
             except Unavailable:
-                self._gone = {**gone, **self._gone}
-                self._news.set()
-                await asyncio.sleep(AGAIN_S)
+                await self._again(gone)
+            except Exception:
+                # Such as a server that was emptied between two calls; it must not end the operator.
+                log.exception("leases_not_freed")
+                await self._again(gone)
+
+    async def _again(self, gone: dict[str, Gone]) -> None:
+        self._gone = {**gone, **self._gone}
+        self._news.set()
+        await asyncio.sleep(AGAIN_S)

@@ -1,11 +1,13 @@
 """Sessions of a Pod that is gone begin anew: at once where the API saw its end, otherwise when their lease ends."""
 
+import asyncio
 import os
 import signal
 import time
 
 import pytest
 
+from services.operator.gone_pods import GonePods
 from shared.contract import Launch, Queued, Reason, Running
 from shared.launches import Launches
 from shared.process_name import began_at, host_of, process_name
@@ -15,6 +17,7 @@ from tests.fakes.kubernetes_api.resources import PODS
 from tests.operator.kubernetes_ground import Ground
 from tests.processes import session_event
 from tests.shared.test_sweep import claimed
+from tests.waiting import until
 
 LEASE_S = 60
 WHY = {
@@ -84,6 +87,23 @@ async def test_only_the_leases_of_that_host_are_released_whatever_their_age(any_
     again = await session_event(any_redis, gone.launch.session_id, Queued, attempt=2)
     assert again.message == "its runner pod-a-1-abc123 is gone: it was deleted"
     assert await Launches(any_redis).lease(other.entry) is not None
+
+
+async def test_a_release_that_failed_is_tried_again(redis: Redis) -> None:
+    async def failed() -> bool:
+        stats = await redis.info("commandstats")
+        return any(name.startswith("cmdstat_xgroup") and told["failed_calls"] for name, told in stats.items())
+
+    await redis.set("{bot}:launch", "not a stream")
+    gone = GonePods(Sweep(redis, lease_s=LEASE_S, max_attempts=3))
+    releasing = asyncio.create_task(gone.run())
+    gone.note({"metadata": {"name": "pod-a"}, "status": {"phase": "Failed"}}, False)
+    await until(failed)
+    await redis.delete("{bot}:launch")
+    held = await claimed(redis, "pod-a-1-abc123")
+    await session_event(redis, held.launch.session_id, Queued, attempt=2, within_s=5)
+    releasing.cancel()
+    await asyncio.gather(releasing, return_exceptions=True)
 
 
 async def test_a_lease_that_is_another_runners_by_now_is_not_released(any_redis: Redis) -> None:
