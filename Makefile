@@ -17,10 +17,10 @@ up: packages-up ## the whole fleet on this machine: GATEWAY_PORT, REDIS_URL, BOT
 	@$(RUN) -m up
 
 test: packages ## the tests; ARGS="-k name" for some of them
-	@$(PYTEST) -n 2 -m "not slow" $(ARGS)
+	@$(PYTEST) -n 3 -m "not slow" $(ARGS)
 
 test-all: packages ## the slow tests too
-	@$(PYTEST) -n 2 $(ARGS)
+	@$(PYTEST) -n 3 $(ARGS)
 
 test-faults: packages ## the fault bench, whole; FAULT_SEED and FAULT_SECONDS are for its random run
 	@$(PYTEST) -n 2 tests/faults $(ARGS)

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +27,9 @@ START_S = 60.0
 STOP_S = 20.0
 POLITE_S = 2.0
 """How long a test's processes may take to end when asked, before they are asked again and then killed."""
+PORTS = range(20_000, 30_000)
+"""Below those that Linux gives to connections."""
+_port_numbers = count(random.randrange(len(PORTS)))  # noqa: S311
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "TMPDIR")
 
 E = TypeVar("E", bound=Event)
@@ -286,8 +291,9 @@ async def running_fleet(
 
 
 def free_port() -> int:
-    """A TCP port that nobody has right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port that nobody has right now, and that is given once: not one of those that clients get by chance."""
+    while True:
+        port = PORTS[next(_port_numbers) % len(PORTS)]
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
