@@ -11,7 +11,12 @@ _BEGINNING = re.compile(r"-([0-9a-f]{8})[0-9a-f]{6}$")
 
 def process_name() -> str:
     """A name for this process that no other has had."""
-    return f"{socket.gethostname()}-{os.getpid()}-{int(time.time()):08x}{secrets.token_hex(3)}"
+    return f"{beginning_of_name(os.getpid())}{int(time.time()):08x}{secrets.token_hex(3)}"
+
+
+def beginning_of_name(pid: int) -> str:
+    """What the name of a process of this host begins with, by its number."""
+    return f"{socket.gethostname()}-{pid}-"
 
 
 def host_of(name: str) -> str:

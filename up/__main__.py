@@ -27,6 +27,7 @@ from shared.errors import SettingsError, Unavailable
 from shared.lifecycle import Shutdown, shutdown_signals
 from shared.orphans import adopt_orphans
 from shared.presence import present
+from shared.process_name import beginning_of_name
 from shared.redis_connection import Redis, connect, translated
 from shared.settings import FleetSettings, Port, Positive, RedisUrl, inherited, load
 from up.children import dies_with_us, end_orphans
@@ -201,7 +202,7 @@ class Up:
 
     async def _lack(self, part: Part, redis: Redis) -> str:
         """What a service has not got yet to do its work, or nothing."""
-        called = f"{socket.gethostname()}-{part.pid}-"
+        called = beginning_of_name(part.pid)
         try:
             with translated():
                 if part.kind == "runner":

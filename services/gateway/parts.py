@@ -1,9 +1,6 @@
 """What the request handlers work with."""
 
 import asyncio
-import os
-import secrets
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -26,6 +23,7 @@ from shared.commands import Commands
 from shared.contract import Queued
 from shared.dead_letters import DeadLetters
 from shared.launches import Launches
+from shared.process_name import process_name
 from shared.redis_connection import Redis
 from shared.rooms import BadRoom, canonical
 from shared.streams import between
@@ -130,7 +128,7 @@ class Parts:
 
 def assemble(settings: GatewaySettings, redis: Redis, readers_redis: Redis) -> Parts:
     """All parts of a gateway; `readers_redis` is the client whose calls may block."""
-    gateway_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+    gateway_id = process_name()
     feed = Feed(readers_redis)
     return Parts(
         settings=settings,

@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, aclosing
 
 import structlog
 
-from services.operator.kubernetes_side import kubernetes_side
 from services.operator.launcher import Launcher
 from services.operator.overflow import Overflow
 from services.operator.processes import Processes
@@ -44,6 +43,8 @@ async def main(settings: OperatorSettings) -> None:
         shutdown = await stack.enter_async_context(shutdown_signals())
         sweep = Sweep(redis, lease_s=settings.lease_s, max_attempts=settings.max_attempts)
         if settings.launcher == "kubernetes":
+            from services.operator.kubernetes_side import kubernetes_side  # noqa: PLC0415 - who has no cluster does not pay
+
             launcher = await stack.enter_async_context(kubernetes_side(redis, sweep, settings))
         share = await stack.enter_async_context(aclosing(Share(redis, name, settings.agents)))
         overflow = Overflow(redis, share, launcher, settings)

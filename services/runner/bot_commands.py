@@ -7,7 +7,7 @@ carry in `metadata["pipefleet"]` the id of their command, by which a bot can tel
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import structlog
@@ -32,6 +32,7 @@ from pipecat.transcriptions.language import Language
 from pipecat.transports.base_output import BaseOutputTransport
 
 from services.runner.pipelines import Seen
+from services.runner.processors import all_of
 from shared.contract import (
     AppMessage,
     CommandReason,
@@ -191,21 +192,15 @@ def _language(code: str) -> Language | str:
 def _need(pipeline: FrameProcessor, service: str) -> None:
     module, name = SERVICES[service]
     kind = getattr(sys.modules.get(module), name, None)
-    if kind is None or not any(isinstance(found, kind) for found in _all(pipeline)):
+    if kind is None or not any(isinstance(found, kind) for found in all_of(pipeline)):
         raise NoTakerError(f"the bot's pipeline has no {service} service")
 
 
 def _output(pipeline: FrameProcessor) -> BaseOutputTransport:
-    for found in _all(pipeline):
+    for found in all_of(pipeline):
         if isinstance(found, BaseOutputTransport):
             return found
     raise NoTakerError("the bot's pipeline has no transport for its output")
-
-
-def _all(processor: FrameProcessor) -> Iterator[FrameProcessor]:
-    yield processor
-    for inner in processor.processors:
-        yield from _all(inner)
 
 
 def _about(command: ToBot) -> dict[str, str]:

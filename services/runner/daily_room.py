@@ -15,6 +15,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.daily.transport import DailyInputTransport
 from pipecat.transports.daily.utils import DailyMeetingTokenParams, DailyMeetingTokenProperties, DailyRESTHelper
 
+from services.runner.processors import all_of
 from services.runner.settings import RunnerSettings
 from shared.contract import Launch
 from shared.errors import RoomRefused
@@ -66,11 +67,6 @@ def watch(pipeline: FrameProcessor, joined: Callable[[str], Awaitable[None]]) ->
     async def on_participant_joined(_: Any, participant: Mapping[str, Any]) -> None:
         await joined(str(participant.get("info", {}).get("userId") or ""))
 
-    for transport in _inputs(pipeline):
+    for transport in (found for found in all_of(pipeline) if isinstance(found, DailyInputTransport)):
         # Pipecat shows a pipeline's transport to nobody but the transport's own processors.
         transport._transport.add_event_handler("on_participant_joined", on_participant_joined)  # noqa: SLF001
-
-
-def _inputs(processor: FrameProcessor) -> list[DailyInputTransport]:
-    here = [processor] if isinstance(processor, DailyInputTransport) else []
-    return here + [found for inner in processor.processors for found in _inputs(inner)]

@@ -10,6 +10,7 @@ from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_output import BaseOutputTransport
 
 from services.runner.activity import LONGEST_NAME, Outlet, outlet
+from services.runner.processors import all_of
 from shared.contract import ParticipantJoined, ParticipantLeft
 
 if TYPE_CHECKING:
@@ -66,10 +67,9 @@ def who(client: Any) -> tuple[str, str]:
     return str(found)[:LONGEST_NAME], ""
 
 
-def _transports(processor: FrameProcessor) -> set[Any]:
+def _transports(pipeline: FrameProcessor) -> set[Any]:
     """Pipecat shows a pipeline's transport to nobody but the transport's own processors, where it does at all."""
-    found = {getattr(processor, "_transport", None)} if isinstance(processor, _ENDS) else set()
-    found |= {transport for inner in processor.processors for transport in _transports(inner)}
+    found = {getattr(processor, "_transport", None) for processor in all_of(pipeline) if isinstance(processor, _ENDS)}
     return {transport for transport in found if "on_client_connected" in getattr(transport, "_event_handlers", ())}
 
 
