@@ -1,7 +1,7 @@
 # Everything starts from a bare Python: uv and all packages are installed by the first command that needs them.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-all test-faults evals lint bench images k8s-secrets packages packages-up
+.PHONY: help up test test-all test-faults evals lint audit sbom bench images k8s-secrets packages packages-up
 SHELL := /bin/bash
 
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -9,6 +9,7 @@ RUN := .venv/bin/python
 PYTEST := $(RUN) -m pytest
 DOCKER ?= docker
 VERSION ?= 0.1.0
+SBOM ?= sbom
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,16 @@ bench: $(UV) ## the benchmarks, and their figures in the README; ARGS="-k launch
 	@$(UV) sync --frozen --quiet --group bench
 	@BENCH=full $(PYTEST) tests/bench -s $(ARGS)
 
+audit: $(UV) ## known vulnerabilities of what the lock file pins; UNREACHED=ok goes on where the database cannot be asked
+	@$(UV) audit --frozen --preview-features audit-command $(ARGS); status=$$?; \
+	if [ $$status = 2 ] && [ '$(UNREACHED)' = ok ]; then echo 'Not audited: see above.' >&2; else exit $$status; fi
+
+sbom: $(UV) ## what is in each image, as CycloneDX, into SBOM=sbom
+	@mkdir -p $(SBOM) && for service in gateway operator runner; do \
+	  $(UV) export --frozen --quiet --no-default-groups --package pipefleet-$$service \
+	    --format cyclonedx1.5 --preview-features sbom-export -o $(SBOM)/pipefleet-$$service.cdx.json >/dev/null || exit; \
+	done && ls $(SBOM)/*
+
 images: ## the three images, with docker or what DOCKER says; VERSION is their tag
 	@for service in gateway operator runner; do \
 	  $(DOCKER) build -f services/$$service/Dockerfile -t pipefleet-$$service:$(VERSION) . || exit; \
@@ -56,7 +67,7 @@ packages: $(UV)
 packages-up: $(UV)
 	@$(UV) sync --frozen --quiet --inexact --no-default-groups --group up
 
-.uv/bin/uv:
+.uv/bin/uv: requirements-uv.txt
 	@for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	  $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && break; \
 	  python=; \
@@ -67,4 +78,5 @@ packages-up: $(UV)
 	  echo "$$python cannot make virtual environments. On Debian: apt install $$($$python -c \
 	    'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 1; \
 	fi; \
-	rm -rf .uv && $$python -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+	rm -rf .uv && $$python -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check \
+	  --require-hashes -r requirements-uv.txt
