@@ -8,11 +8,12 @@ from redis.exceptions import ResponseError
 
 from shared import agents
 from shared.blocking_reader import BlockingReader
-from shared.contract import CLAIMS, Failure, Reason, launch_streams
+from shared.contract import CLAIMS, Failed, Failure, Reason, launch_streams
 from shared.errors import BadEntry, Unavailable
 from shared.launches import Claim, EntryId, Launches, after, decode
 from shared.redis_connection import BLOCK_S, Redis
 from shared.script import Script
+from shared.sealing import UNSEALED, Seals
 from shared.streams import Fields
 
 log = structlog.get_logger()
@@ -29,9 +30,11 @@ class Claims:
     itself: connect it without retries.
     """
 
-    def __init__(self, redis: Redis, holder: str, served: Sequence[str] = (agents.DEFAULT,)) -> None:
+    def __init__(
+        self, redis: Redis, holder: str, served: Sequence[str] = (agents.DEFAULT,), seals: Seals = UNSEALED
+    ) -> None:
         self._reader = BlockingReader(redis, CLAIMS, holder)
-        self._launches = Launches(redis, served)
+        self._launches = Launches(redis, served, seals)
         self._claim = Script(redis, "claim")
         self._streams = launch_streams(served)
         self._agents = {stream: agent for agent in served for stream in launch_streams([agent])}
@@ -106,11 +109,25 @@ class Claims:
     async def _readable(self, stream: str, entry: EntryId, fields: Fields) -> Claim | None:
         """What was given, as a claim; what nobody can read is dropped."""
         try:
-            return Claim(entry, decode(fields))
+            launch = decode(fields)
         except BadEntry as error:
             log.error("launch_unreadable", entry=entry, error=str(error))  # noqa: TRY400 - the trace says no more
             await self._launches.discard(entry, self._holder, fields, agent=self._agents[stream])
             return None
+        claim = Claim(entry, launch)
+        try:
+            self._launches.opened(launch)
+        except BadEntry as error:
+            await self._fail_sealed(claim, f"the launch is {error}")
+            return None
+        return claim
+
+    async def _fail_sealed(self, claim: Claim, why: str) -> None:
+        """No attempt would fare better before somebody has looked at the keys: it can be redriven then."""
+        session_id, attempt = claim.launch.session_id, claim.launch.attempt
+        log.error("launch_sealed", session_id=session_id, attempt=attempt, why=why)
+        failed = Failed(session_id=session_id, attempt=attempt, reason=Reason.UNREADABLE, message=why)
+        await self._launches.settle(claim, self._holder, failed)
 
     async def _give_back(self, stream: str, entry: EntryId, fields: Fields) -> None:
         claim = await self._readable(stream, entry, fields)

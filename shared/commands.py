@@ -30,11 +30,13 @@ from shared.contract import (
     Leave,
     Offer,
     Reply,
+    Sealed,
 )
 from shared.entries import Decoder, encode, milliseconds, order
 from shared.errors import BadEntry, Unavailable
 from shared.redis_connection import Redis, translated
 from shared.script import Script
+from shared.sealing import UNSEALED, Seals
 from shared.streams import Entries, Fields, ensure_group, read_group
 
 Sent: TypeAlias = Literal["sent", "over", "full"]
@@ -45,7 +47,7 @@ MOST = 3 * UNDONE_COMMANDS
 SEND_AT_ONCE = 100
 """How many commands go into one pipeline."""
 
-_command = Decoder[AnyCommand](AnyCommand)
+_command = Decoder[AnyCommand | Sealed](AnyCommand | Sealed)
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,17 +72,19 @@ class Letter:
     room_url: str
     command: AnyCommand
 
-    def keys_and_args(self) -> tuple[list[str], list[str | int]]:
+    def keys_and_args(self, seals: Seals) -> tuple[list[str], list[str | int]]:
         """What the script takes."""
         keys = [contract.room_key(self.room_url), contract.commands_key(self.session_id)]
-        return keys, [self.session_id, encode(self.command), COMMANDS, _most(self.command)]
+        entry = encode(seals.closed_command(self.session_id, self.command))
+        return keys, [self.session_id, entry, COMMANDS, _most(self.command)]
 
 
 class Commands:
     """The sending side."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, seals: Seals = UNSEALED) -> None:
         self._redis = redis
+        self._seals = seals
         self._send = Script(redis, "send_command")
 
     async def send(self, session_id: str, room_url: str, command: AnyCommand) -> Sent:
@@ -89,7 +93,7 @@ class Commands:
         Raises:
             Unavailable: Redis does not answer.
         """
-        sent: Sent = await self._send(*Letter(session_id, room_url, command).keys_and_args())
+        sent: Sent = await self._send(*Letter(session_id, room_url, command).keys_and_args(self._seals))
         return sent
 
     async def send_all(self, letters: Sequence[Letter]) -> list[Sent | Literal["away"]]:
@@ -105,7 +109,7 @@ class Commands:
     async def _send_some(self, letters: Sequence[Letter]) -> list[Sent | Literal["away"]]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for letter in letters:
-                await self._send.queue(pipe, *letter.keys_and_args())
+                await self._send.queue(pipe, *letter.keys_and_args(self._seals))
             with translated():
                 answers = await pipe.execute(raise_on_error=False)
         return ["away" if isinstance(answer, RedisError) else answer for answer in answers]
@@ -114,8 +118,9 @@ class Commands:
 class Inbox:
     """The receiving side: the commands of all sessions of one runner, over one blocking connection."""
 
-    def __init__(self, redis: Redis, holder: str) -> None:
+    def __init__(self, redis: Redis, holder: str, seals: Seals = UNSEALED) -> None:
         self._redis = redis
+        self._seals = seals
         self._reader = BlockingReader(redis, COMMANDS, holder)
         self._take = Script(redis, "take_commands")
         self._conclude = Script(redis, "conclude_command")
@@ -267,7 +272,21 @@ class Inbox:
                     fresh[stream, entry] = fields
         self._given.update(fresh)
         in_order = sorted(fresh.items(), key=lambda one: order(one[0][1]))
-        return [(self._sessions[stream], entry, _read(fields)) for (stream, entry), fields in in_order]
+        return [(self._sessions[stream], entry, self._read(stream, fields)) for (stream, entry), fields in in_order]
+
+    def _read(self, stream: str, fields: Fields) -> Received:
+        try:
+            command = _command(fields)
+        except (BadEntry, RecursionError):
+            try:
+                return _unreadable(fields)
+            except (BadEntry, RecursionError):
+                return Unreadable()
+        try:
+            return self._seals.opened_command(self._sessions[stream], command)
+        except (BadEntry, RecursionError):
+            kind = command.kind if isinstance(command, Sealed) else ""
+            return Unreadable(command_id=command.command_id, reply_to=command.reply_to, type=kind)
 
 
 def done(session_id: str, attempt: int, command: Received, reply: Reply) -> CommandDone | None:
@@ -284,16 +303,6 @@ def done(session_id: str, attempt: int, command: Received, reply: Reply) -> Comm
         reason=reply.reason,
         message=reply.message,
     )
-
-
-def _read(fields: Fields) -> Received:
-    try:
-        return _command(fields)
-    except (BadEntry, RecursionError):
-        try:
-            return _unreadable(fields)
-        except (BadEntry, RecursionError):
-            return Unreadable()
 
 
 def _most(command: AnyCommand) -> int:

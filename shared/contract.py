@@ -229,7 +229,8 @@ class Launch(Wire, frozen=True, kw_only=True):
     """Gateway to runners: put a bot into this room. Whoever fails at it writes the next attempt in its place.
 
     `room_url` is canonical, and the session's own URL where no room was named. `deadline_s` counts from the entry's id.
-    `token` and `body` are for the bot alone: they appear in no event, log or answer.
+    `token` and `body` are for the bot alone: they appear in no event, log or answer. With PAYLOAD_KEYS they are not
+    here but in `sealed`, as shared/sealing.py has it.
     """
 
     session_id: str
@@ -248,6 +249,7 @@ class Launch(Wire, frozen=True, kw_only=True):
     """Which of the fleet's bots; empty is the default one."""
     owner: bool = False
     """The Daily room is the fleet's own: the token that the runner gets for its bot makes it an owner."""
+    sealed: str = ""
 
 
 class Event(Wire, frozen=True, kw_only=True, tag_field="type"):
@@ -495,6 +497,13 @@ class Candidates(Command, frozen=True, kw_only=True, tag="candidates"):
 
     pc_id: str
     candidates: tuple[IceCandidate, ...]
+
+
+class Sealed(Command, frozen=True, kw_only=True, tag="sealed"):
+    """With PAYLOAD_KEYS: a command that says more than its `kind`, in `sealed`, as shared/sealing.py has it."""
+
+    kind: str
+    sealed: str
 
 
 ToBot: TypeAlias = Say | Message | Interrupt | Mute | Unmute | Update | AppMessage | Dtmf | Custom

@@ -10,6 +10,7 @@ from shared.entries import Decoder
 from shared.errors import BadEntry
 from shared.launches import Launches, Offered
 from shared.redis_connection import Redis, translated
+from shared.sealing import UNSEALED, Seals
 from shared.streams import Fields, between
 
 _ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
@@ -32,9 +33,9 @@ def again(launch: Launch, session_id: str) -> Launch:
 class DeadLetters:
     """The stream `{bot}:dead`. A letter's id is its entry's. Every call raises `Unavailable` without Redis."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, seals: Seals = UNSEALED) -> None:
         self._redis = redis
-        self._launches = Launches(redis)
+        self._launches = Launches(redis, seals=seals)
 
     async def newest(self, limit: int) -> list[tuple[str, DeadLetter]]:
         """The letters with their ids, newest first."""
@@ -48,6 +49,14 @@ class DeadLetters:
             return None
         found = await between(self._redis, DEAD, letter_id, letter_id)
         return _decoded(found[0][1]) if found else None
+
+    def again(self, launch: Launch, session_id: str) -> Launch:
+        """A given-up launch as a session of its own: everything that was asked for, and nothing of what failed.
+
+        Raises:
+            BadEntry: it was sealed with a key that is not here.
+        """
+        return again(self._launches.opened(launch), session_id)
 
     async def redrive(self, letter_id: str, launch: Launch, *, queue_limit: int) -> Offered:
         """Offer `launch`, made by `again`, in the place of its letter. The letter goes only with `queued`.

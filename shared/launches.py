@@ -34,6 +34,7 @@ from shared.errors import BadEntry
 from shared.events import History, history
 from shared.redis_connection import Redis, translated
 from shared.script import Script
+from shared.sealing import UNSEALED, Seals
 from shared.streams import Fields, between, ensure_group, read_group
 
 LIVE_AT_ONCE = 500
@@ -122,10 +123,12 @@ class Launches:
     """The launch streams and their lease table. Every call raises `Unavailable` when Redis does not answer.
 
     `served` are the agents whose launches the caller claims or looks after; who does neither needs to name none.
+    `seals` are for those who make launches or give them to bots: all others pass on what they cannot open.
     """
 
-    def __init__(self, redis: Redis, served: Sequence[str] = (agents.DEFAULT,)) -> None:
+    def __init__(self, redis: Redis, served: Sequence[str] = (agents.DEFAULT,), seals: Seals = UNSEALED) -> None:
         self._redis = redis
+        self._seals = seals
         self._served = tuple(served)
         self._streams = launch_streams(served)
         self._offer = Coalesced(redis, "offer")
@@ -141,6 +144,7 @@ class Launches:
 
         With the id of a dead letter the launch takes its place: accepted and deleted in one step, or neither.
         """
+        launch = self._seals.closed(launch)
         outcome, session_id, depth = await self._offer(
             [
                 contract.room_key(launch.room_url),
@@ -170,6 +174,7 @@ class Launches:
         Gives the claim; or the id of the session that the room has already; or None while other launches wait, for
         they come first.
         """
+        launch = self._seals.closed(launch)
         outcome, name = await self._adopt(
             [
                 contract.room_key(launch.room_url),
@@ -183,6 +188,14 @@ class Launches:
         if outcome == "behind":
             return None
         return Claim(EntryId(name), launch) if outcome == "adopted" else str(name)
+
+    def opened(self, launch: Launch) -> Launch:
+        """A launch with what is for its bot alone; only the other one goes back into a stream.
+
+        Raises:
+            BadEntry: it was sealed with a key that is not here.
+        """
+        return self._seals.opened(launch)
 
     async def ensure_group(self, group: str) -> None:
         """Create the served launch streams and this group of them, if they are not there."""

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get
 import msgspec
 from msgspec import Meta
 
-from shared import agents, ice, redis_url
+from shared import agents, ice, redis_url, sealing
 from shared.errors import SettingsError
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -24,6 +24,7 @@ Names = tuple[str, ...]
 """Several values, separated by commas."""
 RedisUrl = Annotated[str, redis_url.parse]
 """Text that a function takes without a `ValueError`, whose own text is the complaint: the value may hold a password."""
+PayloadKeys = Annotated[str, sealing.parse]
 BotList = Annotated[str, agents.parse]
 """Bots by the names of their agents."""
 
@@ -69,6 +70,8 @@ class LaunchSettings(SessionSettings, frozen=True, kw_only=True):
     """How long a session may wait for a runner, where the request does not say."""
     join_timeout_s: Duration = 30.0
     """How long a bot may take to be in its room, and a WebRTC client to make its offer."""
+    payload_keys: PayloadKeys = ""
+    """Keys that seal tokens, bodies and commands in Redis; the first one seals, each opens."""
     daily_api_key: str | None = None
     """Makes and removes the rooms of `createDailyRoom` on the gateway; mints the bot's own token on the runner."""
     daily_api_url: str = "https://api.daily.co/v1"

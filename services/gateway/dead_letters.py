@@ -11,10 +11,10 @@ from litestar.params import FromPath, QueryParameter
 from services.gateway.documentation import documented
 from services.gateway.errors import AtCapacity, Away, InvalidQuery, NotFound, Refused
 from services.gateway.join import EXAMPLE, JoinReply
-from services.gateway.parts import Injected
-from shared.contract import DeadLetter, Failure, Reason, Status, Transport
-from shared.dead_letters import again
+from services.gateway.parts import Injected, Parts
+from shared.contract import DeadLetter, Failure, Launch, Reason, Status, Transport
 from shared.entries import moment
+from shared.errors import BadEntry
 
 NO_LETTER = "There is no such dead letter."
 
@@ -94,13 +94,7 @@ async def redrive(letter_id: FromPath[str], parts: Injected) -> Response[JoinRep
     letter = await parts.dead_letters.read(letter_id)
     if letter is None:
         raise NotFound(NO_LETTER)
-    if letter.launch is None:
-        raise Refused("This dead letter cannot be read, so it can only be deleted.")
-    if letter.launch.agent not in parts.settings.agents:
-        raise Refused(f"Its agent {letter.launch.agent!r} is none of this fleet's.")
-    if letter.launch.owner:
-        raise Refused("The room was made for this session and has gone with it: start another one.")
-    launch = again(letter.launch, str(uuid4()))
+    launch = _again(letter, parts)
     offered = await parts.dead_letters.redrive(letter_id, launch, queue_limit=parts.settings.queue_limit)
     match offered.outcome:
         case "gone":
@@ -119,6 +113,24 @@ async def redrive(letter_id: FromPath[str], parts: Injected) -> Response[JoinRep
         queue_depth=offered.depth,
     )
     return Response(reply, status_code=202, headers={"Location": f"/sessions/{launch.session_id}"})
+
+
+def _again(letter: DeadLetter, parts: Parts) -> Launch:
+    """The letter's launch as a session of its own.
+
+    Raises:
+        Refused: it cannot be one.
+    """
+    if letter.launch is None:
+        raise Refused("This dead letter cannot be read, so it can only be deleted.")
+    if letter.launch.agent not in parts.settings.agents:
+        raise Refused(f"Its agent {letter.launch.agent!r} is none of this fleet's.")
+    if letter.launch.owner:
+        raise Refused("The room was made for this session and has gone with it: start another one.")
+    try:
+        return parts.dead_letters.again(letter.launch, str(uuid4()))
+    except BadEntry as error:
+        raise Refused(f"This dead letter is {error}.") from None
 
 
 @delete(

@@ -26,6 +26,7 @@ from shared.launches import Launches
 from shared.process_name import process_name
 from shared.redis_connection import Redis
 from shared.rooms import BadRoom, canonical
+from shared.sealing import Seals
 from shared.streams import between
 
 NO_SESSION = "There is no such session."
@@ -128,14 +129,14 @@ class Parts:
 
 def assemble(settings: GatewaySettings, redis: Redis, readers_redis: Redis) -> Parts:
     """All parts of a gateway; `readers_redis` is the client whose calls may block."""
-    gateway_id = process_name()
+    gateway_id, seals = process_name(), Seals(settings.payload_keys)
     feed = Feed(readers_redis)
     return Parts(
         settings=settings,
         redis=redis,
-        launches=Launches(redis),
-        dead_letters=DeadLetters(redis),
-        commands=Commands(redis),
+        launches=Launches(redis, seals=seals),
+        dead_letters=DeadLetters(redis, seals),
+        commands=Commands(redis, seals),
         feed=feed,
         replies=Replies(readers_redis, gateway_id),
         daily=_daily(settings, redis, feed, gateway_id),

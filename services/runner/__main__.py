@@ -28,6 +28,7 @@ from shared.lifecycle import shutdown_signals
 from shared.orphans import adopt_orphans
 from shared.process_name import process_name
 from shared.redis_connection import connect
+from shared.sealing import Seals
 from shared.sweep import Sweep
 
 
@@ -37,8 +38,9 @@ async def main(configuration: RunnerSettings) -> None:
     name = process_name()
     # Every call here is made again by whoever makes it; a read that redis-py repeats could lose a claim unseen.
     redis = connect(configuration.redis_url, retries=0)
-    agents = configuration.agents
-    claims, inbox, launches = Claims(redis, name, agents), Inbox(redis, name), Launches(redis, agents)
+    agents, seals = configuration.agents, Seals(configuration.payload_keys)
+    claims, inbox = Claims(redis, name, agents, seals), Inbox(redis, name, seals)
+    launches = Launches(redis, agents, seals)
     runner = Runner(name, "cold" if auto_start else "warm", launches, inbox, ActivityLog(redis), configuration)
     slots = Slots(1 if auto_start else configuration.runner_slots, Zygote())
     sweep = Sweep(redis, lease_s=configuration.lease_s, max_attempts=configuration.max_attempts)

@@ -227,7 +227,10 @@ def _children() -> set[int]:
 
 
 def environment() -> dict[str, str]:
-    """The zygote's: this process's, with what keeps it free of threads unless it is set, and Pipecat's hook."""
-    inherited = settings.inherited()
+    """The zygote's: this process's, with what keeps it free of threads unless it is set, and Pipecat's hook.
+
+    What opens all sessions' payloads is not for bots.
+    """
+    inherited = settings.inherited(PAYLOAD_KEYS=None)
     hooks = [*filter(None, inherited.get("PIPECAT_SETUP_FILES", "").split(os.pathsep)), str(HOOK)]
     return {**UNLESS_SET, **inherited, "PIPECAT_SETUP_FILES": os.pathsep.join(hooks)}

@@ -151,6 +151,7 @@ class LiveSession:
                 holder=self._runner.name,
                 launch=self._launch,
                 renewed_at=self._renewed_at,
+                opened=self._runner.launches.opened(self._launch) if self._launch.sealed else None,
             )
         )
         for do in self._early or ():

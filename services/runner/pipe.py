@@ -62,12 +62,16 @@ class Ready(_Message, frozen=True, kw_only=True):
 
 
 class Begin(_Message, frozen=True, kw_only=True):
-    """Here is a launch; the lease on it was renewed at `renewed_at`."""
+    """Here is a launch; the lease on it was renewed at `renewed_at`.
+
+    `launch` is what goes back into a stream; where that is sealed, the bot gets `opened`.
+    """
 
     entry: str
     holder: str
     launch: Launch
     renewed_at: float
+    opened: Launch | None = None
 
 
 class Entering(_Message, frozen=True, kw_only=True):

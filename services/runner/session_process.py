@@ -167,7 +167,7 @@ class Session:
         self._exited = exited
         self._pipe = pipe
         self._begin = begin
-        self._launch = begin.launch
+        self._launch = begin.opened or begin.launch
         self._bot = bot
         self._settings = settings
         self._renewed_at = begin.renewed_at
@@ -227,7 +227,7 @@ class Session:
         return bot, orders, refused, replaced, exited, commands
 
     def _after(self, over: Over) -> Launch | Ended | Failed:
-        return conclude(self._launch, over.reason, over.message, self._settings.max_attempts)
+        return conclude(self._begin.launch, over.reason, over.message, self._settings.max_attempts)
 
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(coroutine)
@@ -353,7 +353,7 @@ class Session:
         log.warning("supervisor_lost", reason=order.reason)
         await self._leave(bot, order.reason, self._leave_within_s())
         if bot.done():
-            following = after(self._launch, order, self._settings.max_attempts)
+            following = after(self._begin.launch, order, self._settings.max_attempts)
             await hand_back(self._begin, following, order.reason, self._settings)
         return _end_group()
 

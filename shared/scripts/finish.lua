@@ -33,7 +33,8 @@ local function readable(json)
     return type(text) == 'string' and #text <= 200 and text:match('^[%w_.-]+$') or ''
   end
   local lasts_s = type(command['expires_s']) == 'number' and command['expires_s'] or math.huge
-  return name('command_id'), name('type'), name('reply_to'), lasts_s
+  local kind = name('type')
+  return name('command_id'), kind == 'sealed' and name('kind') or kind, name('reply_to'), lasts_s
 end
 
 local function fate_of(id, json)

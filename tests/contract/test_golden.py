@@ -49,6 +49,7 @@ from shared.contract import (
     RoomNote,
     Running,
     Say,
+    Sealed,
     Speaking,
     Starting,
     SttChange,
@@ -76,6 +77,7 @@ LAUNCH = Launch(
     redriven_from="s0",
     agent="sales",
     owner=True,
+    sealed="0f1e2d3c.c2VhbGVk",
 )
 EVENT: dict[str, Any] = {"session_id": "s1", "attempt": 1}
 ACTIVITY: dict[str, Any] = {**EVENT, "ago_s": 0.25, "dropped": 3}
@@ -134,6 +136,7 @@ MESSAGES: list[Wire] = [
     Dtmf(**COMMAND, digits="12#"),
     Custom(**COMMAND, data={"any": [1, None]}),
     Leave(**COMMAND),
+    Sealed(**COMMAND, kind="say", sealed="0f1e2d3c.c2VhbGVk"),
     Offer(**COMMAND, sdp="v=0", sdp_type="offer", pc_id="pc1", restart_pc=True, request_data={"a": 1}),
     Candidates(**COMMAND, pc_id="pc1", candidates=(CANDIDATE,)),
     Reply(
@@ -170,7 +173,7 @@ def golden(message: Wire) -> Any:
 
 def decoder(message: Wire) -> Decoder[Any]:
     """What the services read such a message with."""
-    for union in (AnyEvent, AnyActivity, AnyCommand):
+    for union in (AnyEvent, AnyActivity, AnyCommand | Sealed):
         if isinstance(message, get_args(union)):
             return Decoder(union)
     return Decoder(type(message))
