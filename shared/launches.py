@@ -225,7 +225,7 @@ class Launches:
 
     async def renew(self, holder: str, entries: Sequence[EntryId]) -> list[EntryId]:
         """Make these leases young again. Gives those that the holder has lost."""
-        lost = await self._renew([*self._streams], [CLAIMS, holder, *entries])
+        lost = await self._renew([*reversed(self._streams)], [CLAIMS, holder, *entries])
         return [EntryId(entry) for entry in lost]
 
     async def report(self, claim: Claim, holder: str, event: AnyEvent) -> bool:
