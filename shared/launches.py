@@ -361,14 +361,15 @@ class Launches:
         async with self._redis.pipeline(transaction=True) as pipe:
             for stream in streams:
                 pipe.xlen(stream)
-                pipe.xpending(stream, CLAIMS)
+                pipe.xinfo_groups(stream)
             with translated():
                 answers = await pipe.execute(raise_on_error=False)
                 for answer in answers:
-                    # Before the first launch there may be no group, and so no pending list.
-                    if isinstance(answer, Exception) and not str(answer).startswith("NOGROUP"):
+                    # Before the first launch there may be no stream.
+                    if isinstance(answer, Exception) and not str(answer).startswith("no such key"):
                         raise answer
-        pending = sum(int(answer["pending"]) for answer in answers if isinstance(answer, dict))
+        groups = [group for answer in answers if isinstance(answer, list) for group in answer]
+        pending = sum(int(group["pending"]) for group in groups if group["name"] == CLAIMS)
         return sum(answer for answer in answers if isinstance(answer, int)) - pending
 
 

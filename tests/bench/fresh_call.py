@@ -15,7 +15,7 @@ from services.runner.bot_source import load
 
 async def main(module: str, path: str) -> None:
     """One call."""
-    bot = load(module).module.bot
+    bot = load(module).bot
     called: asyncio.Future[SmallWebRTCConnection] = asyncio.get_running_loop().create_future()
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -20,14 +20,14 @@ _give = RawAudioTrack.recv
 
 async def _noted(track: RawAudioTrack) -> object:
     due = track._start + track._timestamp / track._sample_rate
-    frame = await _give(track)
+    frame: object = await _give(track)  # type: ignore[no-untyped-call]
     _frames.append((time.monotonic(), max(0.0, time.time() - due) * 1000))
     return frame
 
 
 async def bot(args: RunnerArguments) -> None:
     """The assistant's call."""
-    RawAudioTrack.recv = _noted
+    RawAudioTrack.recv = _noted  # type: ignore[method-assign]
     async with probe.lags() as lags:
         try:
             await assistant.bot(args)
