@@ -1,7 +1,7 @@
 # Everything starts from a bare Python: uv and all packages are installed by the first command that needs them.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-all test-faults evals lint bench images k8s-secrets packages packages-up
+.PHONY: help up test test-all test-faults evals lint bench profile images k8s-secrets packages packages-up
 SHELL := /bin/bash
 
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -37,6 +37,9 @@ lint: packages ## style, types, and who may import whom
 bench: $(UV) ## the benchmarks, and their figures in the README; ARGS="-k launch" for some of them, which are only shown
 	@$(UV) sync --frozen --quiet --group bench
 	@BENCH=full $(PYTEST) tests/bench -s $(ARGS)
+
+profile: packages ## where the time of a start goes: docs/performance/imports.txt
+	@$(RUN) -m tests.bench.imports
 
 images: ## the three images, with docker or what DOCKER says; VERSION is their tag
 	@for service in gateway operator runner; do \

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import statistics
 import sys
 import time
 from collections import defaultdict
@@ -18,8 +19,8 @@ from tests.processes import START_S, Children, Fleet
 from tests.test_webrtc_call import caller
 from tests.waiting import until
 
-SLOTS = 8
-STORM_SLOTS, STORM_PER_S = 2, 4.0
+SLOTS = 4
+STORM_SLOTS, STORM_PER_S = 1, 2.0
 LATE_MS = 10.0
 """One frame."""
 SPEECH = "One two three four five six seven eight nine ten. " * 20
@@ -38,6 +39,11 @@ class Phase:
     def frames(self) -> list[float]:
         """How late each left, in milliseconds."""
         return [late for note in self.notes for late in probe.within(note, "frames", self.began, self.ended)]
+
+    def cores(self) -> list[float]:
+        """What each session process needed."""
+        used_ms = [probe.within(note, "cpu", self.began, self.ended) for note in self.notes]
+        return [(one[-1] - one[0]) / 1000 / (self.ended - self.began) for one in used_ms]
 
     def lags(self) -> list[float]:
         """How late the sessions' event loops turned."""
@@ -110,7 +116,17 @@ def note_all(figures: Figures, phases: dict[str, list[Phase]], supervisor: Path)
     figures.distribution("Frames leave late, ms", frames)
     figures.distribution("Event loops of session processes turn late, ms", lags)
     figures.distribution("Event loop of the supervisor turns late, ms", supervisors)
+    cores = {name: statistics.fmean(one for phase in found for one in phase.cores()) for name, found in phases.items()}
     for name in [name for name in phases if name != ALONE]:
+        figures.add(
+            Figure(
+                what=f"processor for a call, {name}",
+                unit="% of a core",
+                ours=cores[name] * 100,
+                beside=ALONE,
+                other=cores[ALONE] * 100,
+            )
+        )
         figures.add(
             Figure(
                 what=f"frames that leave within {LATE_MS:g} ms of their time, {name}",

@@ -15,12 +15,14 @@ from tests.bench import probe
 
 warm_up = assistant.warm_up
 _frames: probe.Note = []
+_cpu: probe.Note = []
 _give = RawAudioTrack.recv
 
 
 async def _noted(track: RawAudioTrack) -> object:
     due = track._start + track._timestamp / track._sample_rate
     frame: object = await _give(track)  # type: ignore[no-untyped-call]
+    _cpu.append((time.monotonic(), time.process_time() * 1000))
     _frames.append((time.monotonic(), max(0.0, time.time() - due) * 1000))
     return frame
 
@@ -32,4 +34,4 @@ async def bot(args: RunnerArguments) -> None:
         try:
             await assistant.bot(args)
         finally:
-            probe.write(Path(os.environ["BENCH_NOTES"], f"{args.session_id}.json"), frames=_frames, lags=lags)
+            probe.write(Path(os.environ["BENCH_NOTES"], f"{args.session_id}.json"), frames=_frames, cpu=_cpu, lags=lags)
