@@ -260,6 +260,18 @@ def note(figures: Figures, few: Seen, many: Seen) -> None:
     for kind, (large, small) in cores.items():
         what = f"{kind} at rest, for each 1,000 sessions"
         grown(what, "% of a core", large * 100 / many.thousands, small * 100 / few.thousands, LINEAR)
+    more = many.thousands - few.thousands
+    needs = figures.needs
+    needs["Redis, for 1,000 sessions at rest: processor"] = (many.rest.cores * 100 / many.thousands, "% of a core")
+    needs["the same: memory"] = ((many.memory_mib - few.memory_mib) / more, "MiB")
+    needs["the same: network, both ways"] = (many.rest.bytes_per_s / 2**10 / many.thousands, "KiB/s")
+    needs["Redis, for a runner: connections"] = (many.connections * SESSIONS_OF_A_RUNNER / many.sessions, "")
+    needs["Redis, for a launch, from the request to the session's end"] = (many.launch_us, "µs of a core")
+    needs["supervisors, for 1,000 sessions at rest"] = (many.services["runners"] * 100 / many.thousands, "% of a core")
+    needs[f"one operator, with {many.sessions:,} sessions"] = (
+        many.services["operators"] * 100 / OPERATORS,
+        "% of a core",
+    )
     grown("Redis for one launch", "µs", many.launch_us, few.launch_us, NOT_AT_ALL)
     middles = [seen.middle_us(WARM_PATH) for seen in (many, few)]
     grown("scripts of the warm path", "µs", middles[0], middles[1], NOT_AT_ALL)

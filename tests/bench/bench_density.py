@@ -41,6 +41,8 @@ async def test_memory_of_warm_slots(
     await fleet.aclose()
     slot = statistics.median(process.private for process in processes)
     whole = slot + (supervisor.private + mould.private) / slots
+    figures.needs["a warm slot: memory"] = (slot, "MiB")
+    figures.needs["a runner besides its slots: memory"] = (supervisor.private + mould.private, "MiB")
     of = f"{slots} slots" if slots > 1 else "1 slot"
     figures.add(
         Figure(
@@ -111,6 +113,7 @@ async def test_memory_of_slots_in_calls(
             await fleet.http.delete(f"/sessions/{one['session_id']}")
     fresh.kill()
     await fleet.aclose()
+    figures.needs["a call of the built-in assistant: memory"] = (live.private, "MiB")
     of = f"{slots} slots" if slots > 1 else "1 slot"
     for what, ours, other, beside in (
         ("private memory of a slot in a call", live.private, alone.private, "fresh process in a call"),
