@@ -29,7 +29,8 @@ SESSIONS_OF_A_RUNNER = 10
 FREE_SLOTS = 2
 RUNNERS_OF_A_PROCESS = 250
 GATEWAYS, OPERATORS = 20, 5
-AT_ONCE = 250
+AT_ONCE = 100
+OPTIONS = ("--slowlog-log-slower-than", "-1", "--maxclients", "15000")
 STAY_S = 2.0
 SETTLED_S = 10.0
 WARM_PATH = ("offer", "claim", "report")
@@ -150,7 +151,7 @@ class Seen:
 
 @asynccontextmanager
 async def plane(children: Children, folder: Path) -> AsyncIterator[Plane]:
-    server = RedisServer(shutil.which("redis-server") or EMBEDDED, folder, "--slowlog-log-slower-than", "-1")
+    server = RedisServer(shutil.which("redis-server") or EMBEDDED, folder, *OPTIONS)
     server.start()
     with suppress(PermissionError):
         # It has a core to itself in earnest, and is not to wait for a thousand runners on two.
