@@ -1,7 +1,7 @@
 # Everything starts from a bare Python: uv and all packages are installed by the first command that needs them.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-all test-faults evals lint audit sbom bench images k8s-secrets packages packages-up
+.PHONY: help up test test-all test-faults evals lint audit sbom bench profile images k8s-secrets packages packages-up
 SHELL := /bin/bash
 
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -48,6 +48,9 @@ sbom: $(UV) ## what is in each image, as CycloneDX, into SBOM=sbom
 	  $(UV) export --frozen --quiet --no-default-groups --package pipefleet-$$service \
 	    --format cyclonedx1.5 --preview-features sbom-export -o $(SBOM)/pipefleet-$$service.cdx.json >/dev/null || exit; \
 	done && ls $(SBOM)/*
+
+profile: packages ## where the time of a start goes: docs/performance/imports.txt
+	@$(RUN) -m tests.bench.imports
 
 images: ## the three images, with docker or what DOCKER says; VERSION is their tag
 	@for service in gateway operator runner; do \

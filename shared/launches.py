@@ -238,7 +238,7 @@ class Launches:
 
     async def renew(self, holder: str, entries: Sequence[EntryId]) -> list[EntryId]:
         """Make these leases young again. Gives those that the holder has lost."""
-        lost = await self._renew([*self._streams], [CLAIMS, holder, *entries])
+        lost = await self._renew([*reversed(self._streams)], [CLAIMS, holder, *entries])
         return [EntryId(entry) for entry in lost]
 
     async def report(self, claim: Claim, holder: str, event: AnyEvent) -> bool:
@@ -374,14 +374,15 @@ class Launches:
         async with self._redis.pipeline(transaction=True) as pipe:
             for stream in streams:
                 pipe.xlen(stream)
-                pipe.xpending(stream, CLAIMS)
+                pipe.xinfo_groups(stream)
             with translated():
                 answers = await pipe.execute(raise_on_error=False)
                 for answer in answers:
-                    # Before the first launch there may be no group, and so no pending list.
-                    if isinstance(answer, Exception) and not str(answer).startswith("NOGROUP"):
+                    # Before the first launch there may be no stream.
+                    if isinstance(answer, Exception) and not str(answer).startswith("no such key"):
                         raise answer
-        pending = sum(int(answer["pending"]) for answer in answers if isinstance(answer, dict))
+        groups = [group for answer in answers if isinstance(answer, list) for group in answer]
+        pending = sum(int(group["pending"]) for group in groups if group["name"] == CLAIMS)
         return sum(answer for answer in answers if isinstance(answer, int)) - pending
 
 

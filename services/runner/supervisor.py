@@ -92,7 +92,7 @@ class Supervisor:
 
     @asynccontextmanager
     async def _chores(self) -> AsyncIterator[None]:
-        sweep = partial(self._sweep.run, self._settings.lease_s / 4)
+        sweep = partial(self._sweep.run, self._settings.lease_s / 4, in_turn=True)
         works = (self._renew, self._take_commands, self._tell, sweep)
         chores = [asyncio.create_task(self._keep_doing(work)) for work in works]
         try:
