@@ -2,9 +2,10 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, Protocol, TypeAlias
 
 import redis.asyncio as redis
 from redis.asyncio.connection import AbstractConnection
@@ -41,6 +42,23 @@ NOT_NOW = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
 NOT_NOW_TEXTS = ("MISCONF", "NOREPLICAS", "UNBLOCKED force unblock", "BUSY Redis")
 
 Redis = redis.Redis
+
+FailedBy: TypeAlias = Literal["connection", "timeout", "refusal"]
+"""The server cannot be reached; it does not answer; it answers that it does not write for now."""
+
+
+class Observer(Protocol):
+    """Who counts what this process asks of Redis."""
+
+    def answered(self, after_s: float) -> None:
+        """The server has answered what was sent, or the first command of it, after this time."""
+
+    def failed(self, by: FailedBy) -> None:
+        """A call came to nothing, however often it was tried."""
+
+
+observer: Observer | None = None
+"""The one that this process has; without one nothing is measured."""
 
 
 def connect(url: str, *, answer_s: float = ANSWER_S, retries: int = 1) -> Redis:
@@ -115,15 +133,37 @@ class _PromptSend(AbstractConnection):
             self.socket_timeout = limit_s
 
 
-class _Tcp(_PromptSend, _Demotable, redis.Connection):
+class _Timed(AbstractConnection):
+    """Tells the observer how long each round trip took, but not of reads that wait for something to be written."""
+
+    _sent_at: float | None = None
+
+    async def send_command(self, *args: Any, **kwargs: Any) -> None:
+        await super().send_command(*args, **kwargs)
+        if observer and b"BLOCK" in args:
+            self._sent_at = None
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        self._sent_at = time.perf_counter() if observer else None
+        await super().send_packed_command(command, check_health)
+
+    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        answer = await super().read_response(*args, **kwargs)
+        if observer and self._sent_at is not None:
+            observer.answered(time.perf_counter() - self._sent_at)
+            self._sent_at = None
+        return answer
+
+
+class _Tcp(_PromptSend, _Demotable, _Timed, redis.Connection):
     pass
 
 
-class _Tls(_PromptSend, _Demotable, redis.SSLConnection):
+class _Tls(_PromptSend, _Demotable, _Timed, redis.SSLConnection):
     pass
 
 
-class _Unix(_PromptSend, _Demotable, redis.UnixDomainSocketConnection):
+class _Unix(_PromptSend, _Demotable, _Timed, redis.UnixDomainSocketConnection):
     pass
 
 
@@ -217,11 +257,18 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError) as error:
+        _note_failure("timeout" if isinstance(error, RedisTimeoutError) else "connection")
         raise Unavailable(f"Redis does not answer: {error}") from error
     except ResponseError as error:
         if isinstance(error, NOT_NOW) or str(error).startswith(NOT_NOW_TEXTS):
+            _note_failure("refusal")
             raise Unavailable(f"Redis does not write: {error}") from error
         raise
+
+
+def _note_failure(by: FailedBy) -> None:
+    if observer:
+        observer.failed(by)
 
 
 def backoff_s(tries: int) -> float:
