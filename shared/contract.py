@@ -292,9 +292,12 @@ class Starting(Event, frozen=True, kw_only=True, tag="starting"):
 
 
 class Running(Event, frozen=True, kw_only=True, tag="running"):
-    """Runner: the bot is in its room. `process_s` is how long after the claim a process had the launch."""
+    """Runner: the bot is in its room. The times are by the runner's clock; those of older runners are missing."""
 
+    claimed_ago_s: float | None = None
+    """How long before this was written the launch was claimed."""
     process_s: float | None = None
+    """How long after the claim a process had the launch."""
 
 
 class Leaving(Event, frozen=True, kw_only=True, tag="leaving"):

@@ -148,9 +148,7 @@ def begin(launcher: str) -> None:
 
 def _observe(found: Phases) -> None:
     for phase in ("accept_to_claim", "claim_to_process", "process_to_room"):
-        seconds = getattr(found, phase)
-        if seconds is not None:
-            _phases(phase, found.start, found.transport).observe(seconds)
+        _phases(phase, found.start, found.transport).observe(getattr(found, phase))
 
 
 _attempts = cache(metrics.ATTEMPTS.labels)

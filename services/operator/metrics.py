@@ -9,7 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 PHASES = Histogram(
     "pipefleet_launch_phase_seconds",
     "The way to a bot in its room: accept_to_claim, claim_to_process (which has the launch then), process_to_room. "
-    "With webrtc the last one has the wait for the client in it. Each attempt counts.",
+    "With webrtc the last one has the wait for the client in it. Of each attempt whose bot came into its room.",
     ["phase", "start", "transport"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
 )

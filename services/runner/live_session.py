@@ -259,7 +259,7 @@ class LiveSession:
         self.running = True
         self._timers.stop("join")
         self._end_in(max(self._launch.max_duration_s - self._ran_s, 0.0), now)
-        self._report(Running(**self._whose(), process_s=self._process_s))
+        self._writes.put(self._write_running)
         self._log.info("bot_in_room", after_s=round(now - self._began, 3))
 
     def _end_in(self, left_s: float, now: float) -> None:
@@ -337,11 +337,15 @@ class LiveSession:
             self.deliver(entry, command)
 
     def _report(self, event: AnyEvent) -> None:
-        async def write() -> None:
-            if not self._lost and not await self._runner.launches.report(self.claim, self._runner.name, event):
-                self.lose()
+        self._writes.put(partial(self._write, event))
 
-        self._writes.put(write)
+    async def _write(self, event: AnyEvent) -> None:
+        if not self._lost and not await self._runner.launches.report(self.claim, self._runner.name, event):
+            self.lose()
+
+    async def _write_running(self) -> None:
+        claimed_ago_s = round(time.monotonic() - self._began, 6)
+        await self._write(Running(**self._whose(), claimed_ago_s=claimed_ago_s, process_s=self._process_s))
 
     def _reply(self, entry: str, command: Received, reply: Reply) -> None:
         """Also when the lease is lost: what the bot has had, it has had."""
