@@ -1,11 +1,13 @@
 """What a fleet of real processes tells Prometheus of a run with a bit of everything, beside what its sessions say."""
 
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,12 @@ import pytest
 from shared.contract import Running
 from tests.conftest import StartFleet
 from tests.launching import SCRIPTED, records
-from tests.processes import Child, Fleet, free_port
+from tests.processes import ROOT, Child, Fleet, free_port
+from tests.queries import OF_TARGETS, grouped, queries, selected
 from tests.scraping import Scraped, scrape
 from tests.waiting import until
 
+README = ROOT / "README.md"
 PHASES = ("accept_to_claim", "claim_to_process", "process_to_room")
 SECRETS = ("token-of-a-room", "body-for-the-bot", "https://test.daily.co/a-room", "words-to-say")
 
@@ -144,3 +148,52 @@ async def test_what_is_told_of_a_run_agrees_with_the_timelines_of_its_sessions(m
     assert found.total("pipefleet_sweeps_total", outcome="done", component="operator") > 0
     everything = str(found.samples)
     assert not [secret for secret in (*SECRETS, crashed, failed, kept, cold) if secret in everything]
+
+
+def written() -> dict[str, tuple[set[str], set[str]]]:
+    """The metrics of the README with their labels, and who tells them."""
+    row = re.compile(r"^\| `(pipefleet_\w+)` \| (.*?) ?\| (.*?) \| ", re.MULTILINE)
+    rows = row.findall(README.read_text())
+    return {name: (set(re.findall(r"`(\w+)`", labels)), set(told_by.split(", "))) for name, labels, told_by in rows}
+
+
+def exported(found: dict[str, Scraped]) -> dict[str, tuple[set[str], set[str]]]:
+    """The same of what services have told."""
+    rows: dict[str, tuple[set[str], set[str]]] = {}
+    for service, one in found.items():
+        labels = one.labels()
+        for name, kind in one.types.items():
+            _, by = rows.setdefault(name, (labels.get(f"{name}_count" if kind == "histogram" else name, set()), set()))
+            by.add(service)
+    return rows
+
+
+async def test_readme_dashboard_and_alerts_name_what_the_services_export(fleet_of: StartFleet, tmp_path: Path) -> None:
+    ports = {"operator": str(free_port()), "runner": str(free_port())}
+    env = {"BOT_RECORD": str(tmp_path / "record"), "LAUNCHER": "none"}
+    async with fleet_of(bot=SCRIPTED, slots=1, runners=0, operator=False, **env) as fleet:
+        for service, port in ports.items():
+            process = fleet.start(service, HEALTH_PORT=port)
+            await process.said("no_cold_capacity" if service == "operator" else "zygote_ready")
+        ports["gateway"] = str(fleet.http.base_url.port)
+        await fleet.http.get("/healthz")
+        found = {service: await scrape([port]) for service, port in ports.items()}
+
+    assert written() == exported(found)
+    everything = sum(found.values(), Scraped((), {}))
+    assert [complaint for where in queries() for complaint in complaints(where, everything)] == []
+
+
+def complaints(where: str, exported: Scraped) -> list[str]:
+    """What a query asks for and nobody exports."""
+    query = queries()[where]
+    asked, labels = selected(query), exported.labels()
+    found = [f"{where}: nobody exports {one.name}" for one in asked if one.name not in labels]
+    known = OF_TARGETS.union(*(labels.get(one.name, set()) for one in asked))
+    found += [f"{where}: there is no {label}" for label in grouped(query) - known]
+    for one in asked:
+        for label, values in one.labels.items():
+            told = {sample.labels.get(label, "") for sample in exported.named(one.name)}
+            told |= {str(status.value) for status in HTTPStatus} if label == "status" else set()
+            found += [f"{where}: never {one.name}, {label}={value}" for value in values if value not in told]
+    return found

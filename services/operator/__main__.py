@@ -53,7 +53,7 @@ async def main(settings: OperatorSettings) -> None:
         share = await stack.enter_async_context(aclosing(Share(redis, name, settings.agents)))
         overflow = Overflow(redis, share, launcher, settings)
         if port := settings.health_port:
-            feed_counts.begin(settings.launcher)
+            feed_counts.begin(settings.launcher, settings.agents)
             await stack.enter_async_context(measuring("operator", *tallies_of(sweep, "operator")))
             await stack.enter_async_context(health_server(port, overflow.ready, FleetGauges(redis).text))
         log.info("operator_started", operator=name, launcher=settings.launcher, cold_max=settings.cold_max)

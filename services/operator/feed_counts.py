@@ -6,9 +6,10 @@ and whether it still lives. What an operator has been given and has not counted,
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import product
 from typing import Any, get_args
 
 import structlog
@@ -26,12 +27,15 @@ from shared.contract import (
     Ended,
     Failed,
     Leave,
+    Outcome,
     Queued,
+    Reason,
     Running,
     Start,
     Starting,
     Status,
     ToBot,
+    Transport,
 )
 from shared.errors import Unavailable
 from shared.events import History, decode
@@ -45,6 +49,10 @@ AT_ONCE = 500
 LOOKED_BACK = 100
 """In so many of a session's events before `running` its way there is looked for."""
 KINDS = frozenset(str(kind.__struct_config__.tag) for kind in (*get_args(ToBot), Leave))
+UNKNOWN = "unknown"
+PHASES = ("accept_to_claim", "claim_to_process", "process_to_room")
+WELL = {Reason.COMPLETED, Reason.LEFT, Reason.MAX_DURATION}
+TRIED_AGAIN = {reason for reason in Reason if not reason.final} - WELL - {Reason.UNREADABLE}
 
 log = structlog.get_logger()
 
@@ -129,7 +137,7 @@ def count(event: AnyEvent, history: History) -> None:
                 _observe(found)
         case CommandDone(kind=kind, outcome=outcome):
             # A command that nobody could read has whatever kind it says.
-            _commands(kind if kind in KINDS else "unknown", outcome.value).inc()
+            _commands(kind if kind in KINDS else UNKNOWN, outcome.value).inc()
         case Ended(reason=reason) | Failed(reason=reason):
             begun = history[0][1] if history else None
             status = Status.ENDED if isinstance(event, Ended) else Status.FAILED
@@ -138,16 +146,25 @@ def count(event: AnyEvent, history: History) -> None:
             pass
 
 
-def begin(launcher: str) -> None:
-    """Let what is known beforehand be there with 0: what appears with 1 has, for Prometheus, not risen."""
+def begin(launcher: str, agents: Iterable[str]) -> None:
+    """Let what can happen be there with 0: what appears with 1 has, for Prometheus, not risen."""
+    for agent, reason in product(agents, Reason):
+        if reason in TRIED_AGAIN:
+            _attempts_failed(agent, reason.value)
+        status = Status.ENDED if reason in WELL else Status.FAILED
+        _over(agent, status.value, reason.value)
     for start in get_args(Start):
         _attempts(start)
-    for outcome in ("created", "refused", "failed"):
-        metrics.COLD_STARTS.labels(launcher, outcome)
+        for phase, transport in product(PHASES, get_args(Transport)):
+            _phases(phase, start, transport)
+    for kind, outcome in product((*KINDS, UNKNOWN), Outcome):
+        _commands(kind, outcome.value)
+    for result in ("created", "refused", "failed"):
+        metrics.COLD_STARTS.labels(launcher, result)
 
 
 def _observe(found: Phases) -> None:
-    for phase in ("accept_to_claim", "claim_to_process", "process_to_room"):
+    for phase in PHASES:
         _phases(phase, found.start, found.transport).observe(getattr(found, phase))
 
 
