@@ -148,6 +148,9 @@ async def test_what_is_told_of_a_run_agrees_with_the_timelines_of_its_sessions(m
     assert found.total("pipefleet_sweeps_total", outcome="done", component="operator") > 0
     everything = str(found.samples)
     assert not [secret for secret in (*SECRETS, crashed, failed, kept, cold) if secret in everything]
+    for one in (crashed, kept, cold):
+        await fleet.http.delete(f"/sessions/{one}")
+    await fleet.until_counted(running=0, busy=0)
 
 
 def written() -> dict[str, tuple[set[str], set[str]]]:

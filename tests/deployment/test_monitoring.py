@@ -1,4 +1,4 @@
-"""`k8s/monitoring`: what Prometheus and Grafana are given. Whether anybody exports what it names, tests/test_metrics says."""
+"""`k8s/monitoring`: what Prometheus and Grafana are given. That somebody exports what it names is told elsewhere."""
 
 import json
 from collections import Counter
