@@ -101,18 +101,40 @@ def _place(address: RedisAddress) -> tuple[type[AbstractConnection], dict[str, A
     return kind, {"host": host, "port": port, **address.options}
 
 
-class _Demotable(AbstractConnection):
+class _Timed(AbstractConnection):
+    """Tells the observer how long each round trip took, but not of reads that wait for something to be written."""
+
+    _waits = False
+    _sent_at: float | None = None
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        self._waits = b"BLOCK" in args
+        packed: list[bytes] = super().pack_command(*args)
+        return packed
+
+    def _sending(self, *, waits: bool) -> None:
+        self._sent_at = time.perf_counter() if observer and not waits else None
+
+    def _received(self) -> None:
+        if observer and self._sent_at is not None:
+            observer.answered(time.perf_counter() - self._sent_at)
+        self._sent_at = None
+
+
+class _Demotable(_Timed):
     """Parts with a server that has become a replica: a new connection may lead to the new primary."""
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return await super().read_response(*args, **kwargs)
+            answer = await super().read_response(*args, **kwargs)
         except ReadOnlyError as error:
             await self.disconnect(nowait=True)
             raise RedisConnectionError(f"not the primary: {error}") from None
+        self._received()
+        return answer
 
 
-class _PromptSend(AbstractConnection):
+class _PromptSend(_Timed):
     """Bounds a send by `asyncio.timeout`.
 
     redis-py does it by `asyncio.wait_for`, which on Python 3.11 loses a cancellation that arrives as the send
@@ -120,9 +142,11 @@ class _PromptSend(AbstractConnection):
     """
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        waits = self._waits  # connecting has commands of its own
         if not self.is_connected:
             await self.connect_check_health(check_health=False)
         limit_s, self.socket_timeout = self.socket_timeout, None
+        self._sending(waits=waits)
         try:
             async with asyncio.timeout(limit_s):
                 await super().send_packed_command(command, check_health)
@@ -133,37 +157,15 @@ class _PromptSend(AbstractConnection):
             self.socket_timeout = limit_s
 
 
-class _Timed(AbstractConnection):
-    """Tells the observer how long each round trip took, but not of reads that wait for something to be written."""
-
-    _sent_at: float | None = None
-
-    async def send_command(self, *args: Any, **kwargs: Any) -> None:
-        await super().send_command(*args, **kwargs)
-        if observer and b"BLOCK" in args:
-            self._sent_at = None
-
-    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        self._sent_at = time.perf_counter() if observer else None
-        await super().send_packed_command(command, check_health)
-
-    async def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        answer = await super().read_response(*args, **kwargs)
-        if observer and self._sent_at is not None:
-            observer.answered(time.perf_counter() - self._sent_at)
-            self._sent_at = None
-        return answer
-
-
-class _Tcp(_PromptSend, _Demotable, _Timed, redis.Connection):
+class _Tcp(_PromptSend, _Demotable, redis.Connection):
     pass
 
 
-class _Tls(_PromptSend, _Demotable, _Timed, redis.SSLConnection):
+class _Tls(_PromptSend, _Demotable, redis.SSLConnection):
     pass
 
 
-class _Unix(_PromptSend, _Demotable, _Timed, redis.UnixDomainSocketConnection):
+class _Unix(_PromptSend, _Demotable, redis.UnixDomainSocketConnection):
     pass
 
 

@@ -63,9 +63,15 @@ async def test_a_round_trip_is_a_command_a_pipeline_or_a_transaction(redis: Redi
     assert all(0 < took < 1 for took in seen.times)
 
 
-async def test_a_server_that_is_slow_is_seen_and_a_wait_for_news_is_not(redis: Redis, seen: Seen) -> None:
+async def test_a_server_that_is_slow_is_seen_and_a_wait_for_news_is_not(
+    redis: Redis, own_redis: RedisServer, seen: Seen
+) -> None:
     assert await read(redis, "nothing", "0", block_s=0.05) == []
     assert seen.times == []
+    async with connect(own_redis.url) as unconnected:
+        assert await read(unconnected, "nothing", "0", block_s=0.2) == []
+    assert max(seen.times) < 0.2
+    seen.times.clear()
     began = time.perf_counter()
     await redis.register_script("for _ = 1, 3000000 do end return 1")()
     whole = time.perf_counter() - began
