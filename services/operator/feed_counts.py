@@ -65,6 +65,8 @@ class FeedCounts:
         self._portion = Portion(redis, operator, COUNTED, [EVENTS], start="$")
         self._drop_consumers = Script(redis, "drop_consumers")
         self._tidy_at = 0.0
+        self._unsure: set[EntryId] = set()
+        """What was counted and is not known to be acknowledged: it may come again."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Count until `stop`."""
@@ -98,13 +100,14 @@ class FeedCounts:
     async def _count(self, taken: Sequence[tuple[EntryId, dict[str, str]]]) -> None:
         if not taken:
             return
-        events = decode(taken)
+        events = decode([(entry, fields) for entry, fields in taken if entry not in self._unsure])
         histories = await self._histories(events)
-        # First: when it is not known whether this has worked, they are rather counted too late than twice.
-        with translated():
-            await self._redis.xack(EVENTS, COUNTED, *(entry for entry, _ in taken))
+        self._unsure.update(entry for entry, _ in taken)
         for (_, event), history in zip(events, histories, strict=True):
             count(event, history)
+        with translated():
+            await self._redis.xack(EVENTS, COUNTED, *self._unsure)
+        self._unsure.clear()
 
     async def _histories(self, events: History) -> list[History]:
         """What is to be known of each event's session, oldest first: how it began, or what led to `running`."""

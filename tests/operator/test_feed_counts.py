@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.operator import portion
 from services.operator.feed_counts import FeedCounts
@@ -92,3 +94,30 @@ async def test_counting_goes_on_where_redis_has_lost_everything(redis: Redis) ->
         assert await News(redis).publish(Ended(session_id=launch.session_id, attempt=1, reason=Reason.MAX_DURATION))
         await until(lambda: all_counted(redis))
     assert now().total("pipefleet_sessions_over_total", reason="max_duration") - before == 1
+
+
+async def test_events_whose_acknowledgement_got_lost_are_not_counted_twice(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acknowledge = redis.xack
+    lost: list[Any] = []
+
+    async def lose(*args: Any, happens: bool) -> None:
+        lost.append(args)
+        if happens:
+            await acknowledge(*args)
+        raise RedisConnectionError("the answer got lost")
+
+    before = now().total("pipefleet_sessions_over_total", reason="completed")
+    async with counting(redis, "one"):
+        await until(lambda: listening(redis))
+        for happens in (True, False):
+            monkeypatch.setattr(redis, "xack", partial(lose, happens=happens))
+            launch = await offer(redis)
+            ended = Ended(session_id=launch.session_id, attempt=1, reason=Reason.COMPLETED)
+            assert await News(redis).publish(ended)
+            await until(lambda: lost)
+            lost.clear()
+            monkeypatch.setattr(redis, "xack", acknowledge)
+            await until(lambda: all_counted(redis))
+    assert now().total("pipefleet_sessions_over_total", reason="completed") - before == 2
