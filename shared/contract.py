@@ -9,7 +9,7 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 | `{bot}:launch:<agent>`       | the same, for a named agent   | the same groups, by those who have the agent     |
 | `{bot}:relaunch:<agent>`     | the same, for a named agent   | the same groups, by those who have the agent     |
 | `{bot}:agents`               | offer, and whoever serves one | sweeps, gateways: every agent ever, a set        |
-| `{bot}:events`               | everyone                      | gateways (plain XREAD), group `webhooks`: a feed |
+| `{bot}:events`               | everyone                      | gateways (plain XREAD), `webhooks`, `metrics`    |
 | `{bot}:session:<session>`    | everyone, same ids as feed    | gateways: its fold is the session                |
 | `{bot}:activity`             | runners                       | gateways (plain XREAD): what goes on in calls    |
 | `{bot}:activity:<session>`   | runners, same ids as above    | gateways: the same of one session                |
@@ -92,6 +92,8 @@ OVERFLOW = "operators"
 """The launch stream's group through which exactly one operator looks at each launch."""
 WEBHOOKS = "webhooks"
 """The feed's group through which the operators share the events that go to a receiver outside."""
+COUNTED = "metrics"
+"""The feed's group through which each event is counted by one operator, in its metrics."""
 COMMANDS = "runner"
 """The group of a command stream; its one consumer is the holder of the session's lease."""
 REMOVERS = "gateways"
@@ -292,7 +294,12 @@ class Starting(Event, frozen=True, kw_only=True, tag="starting"):
 
 
 class Running(Event, frozen=True, kw_only=True, tag="running"):
-    """Runner: the bot is in its room."""
+    """Runner: the bot is in its room. The times are by the runner's clock; those of older runners are missing."""
+
+    claimed_ago_s: float | None = None
+    """How long before this was written the launch was claimed."""
+    process_s: float | None = None
+    """How long after the claim a process had the launch."""
 
 
 class Leaving(Event, frozen=True, kw_only=True, tag="leaving"):

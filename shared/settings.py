@@ -39,7 +39,7 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe line that is written."""
     health_port: Port = 0
-    """Port of `/healthz` and `/readyz` of operator and runner; 0: none."""
+    """Port of `/healthz`, `/readyz` and `/metrics` of operator and runner; 0: none."""
     lease_s: Duration = 20.0
     """A launch whose runner was silent for this long is free again."""
     max_attempts: Positive = 3

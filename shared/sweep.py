@@ -14,6 +14,7 @@ sweeper has seen the same server answer for one whole lease without a break.
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +101,10 @@ class Sweep:
         self._max_attempts = max_attempts
         self._uninterrupted = Uninterrupted()
         self._drop_at = 0.0
+        self.rounds: Counter[str] = Counter(done=0, unavailable=0, broken=0)
+        """How many sweeps there were, by how they went."""
+        self.repairs: Counter[str] = Counter(lease_freed=0, past_deadline=0)
+        """How often this sweeper, and no other, has mended something."""
 
     async def run(self, every_s: float, *, in_turn: bool = False) -> None:
         """Sweep until cancelled; `in_turn` with all runners, so that the more there are, the less often this one does.
@@ -113,9 +118,12 @@ class Sweep:
                 runners = await self._look_around(now) if in_turn else 0
                 if takes_turn(runners, random.random()):  # noqa: S311
                     await self.sweep(now)
+                    self.rounds["done"] += 1
             except Unavailable:
+                self.rounds["unavailable"] += 1
                 self._uninterrupted = Uninterrupted()
             except Exception:
+                self.rounds["broken"] += 1
                 log.exception("sweep_failed")
             await asyncio.sleep(every_s)
 
@@ -213,6 +221,7 @@ class Sweep:
         following = after(launch, failure, self._max_attempts)
         # At least as old as it was seen: whoever renewed it since keeps it.
         if await self._launches.settle(Claim(lease.entry, launch), lease.holder, following, age_ms=lease.age_ms):
+            self.repairs["lease_freed"] += 1
             told = {"session_id": launch.session_id, "attempt": launch.attempt, "holder": lease.holder}
             log.warning("lease_freed", **told, why=message)
 
@@ -230,6 +239,7 @@ class Sweep:
             message=f"no runner took the launch within {launch.deadline_s:g} s",
         )
         if await self._launches.settle(Claim(entry, launch), "", failed):
+            self.repairs["past_deadline"] += 1
             log.warning("launch_past_deadline", session_id=launch.session_id, attempt=launch.attempt)
 
     async def _drop_gone_consumers(self, stream: str) -> None:

@@ -25,6 +25,7 @@ from services.gateway import (
     fleet,
     join,
     leaving,
+    metrics,
     pipecat_api,
     pipecat_cloud,
     session_views,
@@ -35,6 +36,7 @@ from services.gateway.events import routes as events_routes
 from services.gateway.outage import Outage
 from services.gateway.parts import Parts
 from shared.errors import Unavailable
+from shared.metrics import measuring
 
 LARGEST_BODY = 1_048_576
 
@@ -60,6 +62,7 @@ HANDLERS = [
     fleet.fleet,
     fleet.healthz,
     fleet.readyz,
+    metrics.gateway_metrics,
     client_page.home,
 ]
 
@@ -69,10 +72,11 @@ def create_app(parts: Parts) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with parts.reading():
+        async with measuring("gateway"), parts.reading():
             yield
 
     settings, outage = parts.settings, Outage()
+    metrics.begin(settings.agents)
     keys = Keys(settings.join_keys, settings.admin_keys)
     has_keys = settings.join_keys or settings.admin_keys
     may_ask = keys.guard if has_keys else browsers.local_only(settings.cors_origins)
@@ -86,7 +90,7 @@ def create_app(parts: Parts) -> Litestar:
         [*HANDLERS, client_page.client_page(settings.agents)],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers={**errors.HANDLERS, Unavailable: outage.refuse},
-        before_send=[outage.watch],
+        before_send=[outage.watch, metrics.count_answer],
         cors_config=browsers.cors(settings.cors_origins),
         guards=[guard],
         lifespan=[lifespan],

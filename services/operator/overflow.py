@@ -16,6 +16,7 @@ import structlog
 from redis.exceptions import ResponseError
 
 from services.operator.launcher import ColdRunner, Launcher, LaunchError, Outlook, Trouble
+from services.operator.metrics import COLD_STARTS
 from services.operator.portion import RENEW_EVERY_S
 from services.operator.settings import OperatorSettings
 from services.operator.share import Share
@@ -227,6 +228,7 @@ class Overflow:
             except LaunchError as error:
                 await self._note_refusal(waiting, error, launcher)
                 return
+            COLD_STARTS.labels(launcher.name, "created").inc()
             waiting.refusals = 0
             waiting.told.discard("created")
             log.info("cold_start", launcher=launcher.name)
@@ -234,6 +236,7 @@ class Overflow:
 
     async def _note_refusal(self, waiting: Waiting, error: LaunchError, launcher: Launcher) -> None:
         """A cold runner did not start. What may pass is tried until the launch's deadline."""
+        COLD_STARTS.labels(launcher.name, "refused").inc()
         if error.passing:
             waiting.refusals += 1
         else:
@@ -248,6 +251,7 @@ class Overflow:
         if not outlook.coming:
             waiting.runner = None
             waiting.failures += outlook.trouble is not None
+            COLD_STARTS.labels(launcher.name, "failed").inc(outlook.trouble is not None)
             self._wait(waiting, back_off_s(waiting.failures))
         if outlook.trouble:
             await self._tell(waiting, launcher, outlook.stage, outlook.trouble)

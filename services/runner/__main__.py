@@ -9,11 +9,13 @@ if __name__ == "__main__":
 
 import asyncio
 import gc
+from contextlib import AsyncExitStack
 from functools import partial
 
 from services.runner.direct_launch import adopt
 from services.runner.forks import Zygote
 from services.runner.live_session import Runner
+from services.runner.measured import measured
 from services.runner.settings import RunnerSettings
 from services.runner.slots import Slots
 from services.runner.supervisor import Supervisor
@@ -42,12 +44,17 @@ async def main(configuration: RunnerSettings) -> None:
     claims, inbox = Claims(redis, name, agents, seals), Inbox(redis, name, seals)
     launches = Launches(redis, agents, seals)
     runner = Runner(name, "cold" if auto_start else "warm", launches, inbox, ActivityLog(redis), configuration)
-    slots = Slots(1 if auto_start else configuration.runner_slots, Zygote())
+    zygote = Zygote()
+    slots = Slots(1 if auto_start else configuration.runner_slots, zygote)
     sweep = Sweep(redis, lease_s=configuration.lease_s, max_attempts=configuration.max_attempts)
     supervisor = Supervisor(runner, redis, claims, slots, sweep)
     gc.freeze()  # all this stays: the collector need not look through it again
     adopt_orphans()  # those that the zygote forks and gives away
-    async with shutdown_signals() as shutdown, health_server(configuration.health_port, lambda: supervisor.ready):
+    async with AsyncExitStack() as stack:
+        shutdown = await stack.enter_async_context(shutdown_signals())
+        if port := configuration.health_port:
+            tell = await stack.enter_async_context(measured(runner, sweep, zygote.begun))
+            await stack.enter_async_context(health_server(port, lambda: supervisor.ready, tell))
         if not auto_start:
             await supervisor.stand_by(shutdown)
         elif configuration.daily_room_url:

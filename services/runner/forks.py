@@ -89,6 +89,8 @@ class Zygote:
     def __init__(self) -> None:
         self.error = ""
         """Which bots do not import, and why; empty if all do, or are not known not to."""
+        self.begun = asyncio.Event()
+        """Its first process is on its way."""
         self._process: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
         self._forked: set[SessionProcess] = set()
@@ -160,6 +162,7 @@ class Zygote:
                     stdin=asyncio.subprocess.DEVNULL,
                     start_new_session=True,
                 )
+            self.begun.set()
             try:
                 await self._greet(here)
                 log.warning("zygote_died", code=await process.wait())

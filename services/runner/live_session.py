@@ -6,8 +6,9 @@ times from outside: join, length, stopping. What it writes goes out in order, an
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -69,6 +70,8 @@ class Runner:
     inbox: Inbox
     activity: ActivityLog
     settings: RunnerSettings
+    leases_lost: Counter[str] = field(default_factory=lambda: Counter(taken=0, fenced=0))
+    """How often a lease was another's, and how often it could not be renewed in time."""
 
 
 class LiveSession:
@@ -93,6 +96,8 @@ class LiveSession:
         self._early: list[Do] | None = []
         """Commands that came before the process knows its launch; None from then on."""
         self._began = time.monotonic()
+        self._process_s: float | None = None
+        """How long after the claim the process had the launch."""
         self._ran_s = 0.0
         """How long earlier attempts kept the session running, pauses between them included."""
         self._call_log = CallLog(runner.activity, claim, runner.name)
@@ -198,6 +203,7 @@ class LiveSession:
         if self._settled or self._lost:
             return
         self._log.warning("lease_lost")
+        self._runner.leases_lost["taken"] += 1
         self._lost = True
         self._process.kill()
 
@@ -219,9 +225,11 @@ class LiveSession:
 
     def _hear(self, message: ToSupervisor) -> None:
         match message:
-            case Entering():
+            case Entering(begun_at=begun_at):
+                self._process_s = round(begun_at - self._began, 6)
                 self._timers.set("join", time.monotonic() + ENTERED_WITHIN_S, self._arrived)
-            case InRoom():
+            case InRoom(begun_at=begun_at):
+                self._process_s = round(begun_at - self._began, 6)
                 self._arrived()
             case Offered():
                 self._waits_for_client = False
@@ -252,7 +260,7 @@ class LiveSession:
         self.running = True
         self._timers.stop("join")
         self._end_in(max(self._launch.max_duration_s - self._ran_s, 0.0), now)
-        self._report(Running(**self._whose()))
+        self._writes.put(self._write_running)
         self._log.info("bot_in_room", after_s=round(now - self._began, 3))
 
     def _end_in(self, left_s: float, now: float) -> None:
@@ -271,6 +279,7 @@ class LiveSession:
     def _fence(self) -> None:
         """The lease was not renewed for too long: another may have the session soon."""
         self._log.warning("fenced", unrenewed_s=round(time.monotonic() - self._renewed_at, 1))
+        self._runner.leases_lost["fenced"] += 1
         self._ordered = self._ordered or Reason.LEASE_LOST
         self._process.kill()
 
@@ -320,6 +329,7 @@ class LiveSession:
         await self._runner.inbox.hand_over(self._launch.session_id)
         if not await self._runner.launches.settle(self.claim, self._runner.name, following):
             self._log.warning("lease_lost", while_settling=True)
+            self._runner.leases_lost["taken"] += 1
 
     async def _listen_for_commands(self) -> None:
         if self._lost:
@@ -328,11 +338,15 @@ class LiveSession:
             self.deliver(entry, command)
 
     def _report(self, event: AnyEvent) -> None:
-        async def write() -> None:
-            if not self._lost and not await self._runner.launches.report(self.claim, self._runner.name, event):
-                self.lose()
+        self._writes.put(partial(self._write, event))
 
-        self._writes.put(write)
+    async def _write(self, event: AnyEvent) -> None:
+        if not self._lost and not await self._runner.launches.report(self.claim, self._runner.name, event):
+            self.lose()
+
+    async def _write_running(self) -> None:
+        claimed_ago_s = round(time.monotonic() - self._began, 6)
+        await self._write(Running(**self._whose(), claimed_ago_s=claimed_ago_s, process_s=self._process_s))
 
     def _reply(self, entry: str, command: Received, reply: Reply) -> None:
         """Also when the lease is lost: what the bot has had, it has had."""

@@ -77,9 +77,13 @@ class Begin(_Message, frozen=True, kw_only=True):
 class Entering(_Message, frozen=True, kw_only=True):
     """The bot's function is about to be called, and that is all that will tell that the bot is there."""
 
+    begun_at: float
+
 
 class InRoom(_Message, frozen=True, kw_only=True):
-    """The bot is where it should be."""
+    """The bot is where it should be; its process has had the launch since `begun_at`."""
+
+    begun_at: float
 
 
 class Offered(_Message, frozen=True, kw_only=True):

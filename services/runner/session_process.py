@@ -167,6 +167,7 @@ class Session:
         self._exited = exited
         self._pipe = pipe
         self._begin = begin
+        self._begun_at = time.monotonic()
         self._launch = begin.opened or begin.launch
         self._bot = bot
         self._settings = settings
@@ -243,7 +244,7 @@ class Session:
             return Over(reason=Reason.JOIN_FAILED, message=bot_logs.without_secrets(str(error)))
         arrival = None
         if self._launch.transport == "none" or not self._bot.has_pipelines:
-            self._pipe.send(Entering())
+            self._pipe.send(Entering(begun_at=self._begun_at))
             # After the bot's first step, and not at all if that was its last.
             arrival = asyncio.get_running_loop().call_soon(self._arrive)
         try:
@@ -270,7 +271,7 @@ class Session:
     def _arrive(self) -> None:
         if not self._in_room.is_set():
             self._in_room.set()
-            self._pipe.send(InRoom())
+            self._pipe.send(InRoom(begun_at=self._begun_at))
 
     async def _wait_for_arrival(self) -> None:
         if self._signalling is not None:

@@ -162,6 +162,7 @@ class Supervisor:
 
         at, lost = await self._answered(renew) or (0.0, [claim.entry])
         if lost:
+            self._runner.leases_lost["taken"] += 1
             log.warning("lease_lost", session_id=claim.launch.session_id, attempt=claim.launch.attempt)
         return None if lost else at
 

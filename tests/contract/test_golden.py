@@ -103,7 +103,7 @@ MESSAGES: list[Wire] = [
         **EVENT, launcher="kubernetes", stage="scheduled", reason="ImagePullBackOff", error="Back-off pulling the image"
     ),
     Starting(**EVENT, runner="runner-1", start="warm"),
-    Running(**EVENT),
+    Running(**EVENT, claimed_ago_s=0.25, process_s=0.004),
     Leaving(**EVENT, reason=Reason.LEFT),
     CommandDone(
         **EVENT,

@@ -15,7 +15,7 @@ OPEN = [("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/schema"), ("GET", "/s
 STARTING = [("POST", "/join"), ("POST", "/start"), ("POST", "/v1/public/agent/start"),
             ("POST", "/sessions/x/api/offer"), ("PATCH", "/sessions/x/api/offer")]  # fmt: skip
 COMMANDING = [("POST", "/admin"), ("POST", "/leave"), ("DELETE", "/sessions/x"), ("GET", "/sessions"),
-              ("GET", "/sessions/x"), ("GET", "/fleet"), ("GET", "/dead"),
+              ("GET", "/sessions/x"), ("GET", "/fleet"), ("GET", "/dead"), ("GET", "/metrics"),
               ("POST", "/dead/1-0/redrive"), ("DELETE", "/dead/1-0")]  # fmt: skip
 
 

@@ -110,6 +110,7 @@ async def test_two_sweepers_mend_one_lease_once(redis: Redis) -> None:
         await asyncio.sleep(LEASE_S / 4)
     history = await events.history(redis, claim.launch.session_id)
     assert [event.attempt for _, event in history] == [1, 2]
+    assert one.repairs["lease_freed"] + other.repairs["lease_freed"] == 1
 
 
 async def test_a_launch_that_nobody_took_in_time_fails(any_redis: Redis) -> None:
@@ -124,6 +125,7 @@ async def test_a_launch_that_nobody_took_in_time_fails(any_redis: Redis) -> None
     assert isinstance(event, Failed)
     assert (event.reason, event.message) == (Reason.DEADLINE, "no runner took the launch within 0.1 s")
     assert isinstance(await last_event(any_redis, patient), Queued)
+    assert sweep.repairs == {"lease_freed": 0, "past_deadline": 1}
 
 
 async def test_a_launch_that_was_taken_has_no_deadline(any_redis: Redis) -> None:
