@@ -20,6 +20,7 @@ from services.gateway import (
     admin,
     browsers,
     client_page,
+    console_page,
     dead_letters,
     errors,
     fleet,
@@ -60,7 +61,6 @@ HANDLERS = [
     fleet.fleet,
     fleet.healthz,
     fleet.readyz,
-    client_page.home,
 ]
 
 
@@ -83,7 +83,7 @@ def create_app(parts: Parts) -> Litestar:
         await browsers.json_only(connection, handler)
 
     return Litestar(
-        [*HANDLERS, client_page.client_page(settings.agents)],
+        [*HANDLERS, *console_page.console_page(), client_page.client_page(settings.agents)],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers={**errors.HANDLERS, Unavailable: outage.refuse},
         before_send=[outage.watch],
