@@ -38,9 +38,10 @@ export function showEach(parent, items, { key, make, show }) {
     show(node, item);
     after.set(key(item), node);
   }
-  for (const [name, node] of before) if (!after.has(name)) node.remove();
+  const kept = new Set(after.values());
+  for (const node of [...parent.children]) if (!kept.has(node)) node.remove();
   let at = parent.firstElementChild;
-  for (const node of after.values()) {
+  for (const node of kept) {
     if (node === at) at = at.nextElementSibling;
     else parent.insertBefore(node, at);
   }

@@ -9,7 +9,7 @@ const HEIGHT = 120;
 const LEFT = 46;
 const BOTTOM = 18;
 const STEP = (WIDTH - LEFT) / MINUTES;
-const SHORTEST_MS = 10;
+const SHORTEST_MS = 1;
 const LONGEST_MS = 100_000;
 const MARKS_MS = [10, 100, 1000, 10_000, 100_000];
 

@@ -15,10 +15,11 @@ export function serverNow() {
   return Date.now() + ahead_ms;
 }
 
-/** A duration such as `0.25 s`, `12 s`, `3 min`, `2 h 5 min`. */
+/** A duration such as `25 ms`, `1.2 s`, `12 s`, `3 min`, `2 h 5 min`. */
 export function duration(ms) {
   const s = Math.max(ms, 0) / 1000;
-  if (s < 10) return `${s.toFixed(s < 1 ? 2 : 1)} s`;
+  if (s < 1) return `${Math.round(s * 1000)} ms`;
+  if (s < 10) return `${s.toFixed(1)} s`;
   if (s < 100) return `${Math.round(s)} s`;
   const min = Math.floor(s / 60);
   if (min < 100) return `${min} min`;
