@@ -1,19 +1,39 @@
 """The console at `/` in a real browser, beside a live fleet in which things die."""
 
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from shared.contract import Failed
+from shared.contract import Failed, Reason, Running
+from shared.presence import announce
+from shared.redis_connection import Redis
 from tests.conftest import StartFleet
 from tests.console import console_of
-from tests.launching import SCRIPTED
+from tests.gateway.stand_in_runner import StandInRunner
+from tests.gateway.test_fleet import a_runner
+from tests.gateway.test_process import started
+from tests.launching import SCRIPTED, offer, records
+from tests.processes import Children
 from tests.waiting import until
 
 
 @pytest.fixture
 def record(tmp_path: Path) -> Path:
     return tmp_path / "record"
+
+
+@pytest.fixture
+async def runner(redis: Redis) -> AsyncIterator[StandInRunner]:
+    """The runner's side, in the test's hands."""
+    stand_in = StandInRunner(redis, "runner-1")
+    yield stand_in
+    await stand_in.inbox.aclose()
 
 
 async def test_a_session_is_started_commanded_and_redriven_with_the_keyboard_alone(
@@ -60,3 +80,153 @@ async def test_a_session_is_started_commanded_and_redriven_with_the_keyboard_alo
         await page.locator("#session-timeline li.command").wait_for()
         await until(console.agrees)
         assert console.problems == []
+
+
+async def test_with_keys_the_console_asks_for_one_and_shows_what_others_wrote_as_text(
+    children: Children, redis: Redis
+) -> None:
+    async with started(children, JOIN_KEYS="join-key", ADMIN_KEYS="admin-key") as (_, http):
+        http.headers["Authorization"] = "Bearer admin-key"
+        attack = "<img src=/x onerror=window.hacked=1>"
+        wish = {"transport": "none", "labels": {attack: attack}}
+        joined = (await http.post("/join", json=wish)).json()
+        runner = StandInRunner(redis, attack)
+        await announce(redis, a_runner(attack, slots=1, busy=1, free=0, running=1, error=attack))
+        claim = await runner.starting()
+        async with console_of(http) as console:
+            page = console.page
+            for key, answer in (("wrong-key", "A key is needed"), ("join-key", "This key may start sessions only.")):
+                await page.get_by_label("Admin key").fill(key)
+                await console.press("Enter")
+                await page.locator("#key-why").filter(has_text=answer).wait_for()
+            assert not await page.locator("#fleet").is_visible()
+            await page.get_by_label("Admin key").fill("admin-key")
+            await console.press("Enter")
+            await console.live()
+            await console.row(joined["session_id"]).get_by_role("button").click()
+            await page.locator("#session-timeline li.starting").wait_for()
+            await runner.fail(claim, Reason.BOT_ERROR, attack)
+            await page.locator("#session-timeline li.failed").filter(has_text=attack).wait_for()
+            await page.locator("#dead > li").filter(has_text=attack).wait_for()
+            await page.locator("#runners li").filter(has_text=attack).wait_for()
+            assert await page.locator("#session-facts").filter(has_text=f"{attack}:{attack}").count() == 1
+            assert await page.locator("img").count() == 0
+            assert await page.evaluate("window.hacked") is None
+            assert await page.evaluate("[Object.values(sessionStorage), localStorage.length, document.cookie]") == [
+                ["admin-key"], 0, "",
+            ]  # fmt: skip
+            assert not [request for request in console.requests if "-key" in request]
+            assert console.hosts() == {http.base_url.netloc.decode()}
+            assert [line for line in console.problems if "401" not in line and "403" not in line] == []
+
+
+async def test_after_a_restart_of_the_gateway_the_console_goes_on_where_it_was_and_asks_for_nothing_again(
+    children: Children, redis: Redis, runner: StandInRunner
+) -> None:
+    async with started(children) as (gateway, http):
+        port = str(http.base_url.port)
+        await http.post("/join", json={"transport": "none"})
+        async with console_of(http) as console:
+            await console.live()
+            await console.row("queued").wait_for()
+            gateway.kill()
+            await gateway.wait()
+            await console.page.get_by_role("status").filter(has_text="Disconnected").wait_for()
+            claim = await runner.running()
+            await runner.lose(claim, Reason.BOT_DIED)
+            await offer(redis)
+            children.service("gateway", GATEWAY_PORT=port, LOG_FORMAT="json")
+            await console.live()
+            await console.row("queued: bot_died").wait_for()
+            await until(console.agrees)
+            assert await console.page.locator("#rows tr").count() == 2
+            asked = [urlsplit(line.partition(" ")[2]).path for line in console.requests]
+            once = [path for path in asked if path in {"/fleet", "/sessions", "/dead"}]
+            assert sorted(once) == ["/dead", "/fleet", "/sessions"]
+
+
+async def test_events_are_the_same_however_the_network_cuts_them(children: Children) -> None:
+    text = 'retry: 2000\nid: 1-0_0-0\n:\n\nid: 2-0_0-0\nevent: running\ndata: {"a":": b"}\n\nevent: fleet\ndata: {}\n\n'
+    async with started(children) as (_, http), console_of(http) as console:
+        found = await console.page.evaluate(
+            """async text => {
+                const { parser } = await import("/console/events.js");
+                const read = length => {
+                    const events = [];
+                    const parse = parser(event => events.push(event));
+                    for (let at = 0; at < text.length; at += length) parse(text.slice(at, at + length));
+                    return events;
+                };
+                return [1, 2, 3, 7, text.length].map(read);
+            }""",
+            text,
+        )
+    assert found[0] == [
+        {"id": "1-0_0-0", "type": "message", "data": ""},
+        {"id": "2-0_0-0", "type": "running", "data": '{"a":": b"}'},
+        {"id": "", "type": "fleet", "data": "{}"},
+    ]
+    assert all(one == found[0] for one in found)
+
+
+@pytest.mark.slow
+async def test_what_the_console_shows_is_so_while_bots_and_a_runner_are_killed(
+    fleet_of: StartFleet, record: Path
+) -> None:
+    env = {"BOT_RECORD": str(record), "MAX_ATTEMPTS": "3"}
+    async with (
+        fleet_of(bot=SCRIPTED, runners=2, slots=3, operator=False, **env) as fleet,
+        console_of(fleet.http) as console,
+    ):
+        await console.live()
+        joined = [await fleet.join(wait_s=20, transport="none", body={"do": "stay"}) for _ in range(4)]
+        await until(console.agrees)
+        os.kill(records(record)[0].pid, signal.SIGKILL)
+        await fleet.event(joined[0]["session_id"], Running, attempt=2)
+        doomed = await fleet.join(transport="none", body={"do": "be killed"})
+        await fleet.event(doomed["session_id"], Failed, attempt=3)
+        await until(console.agrees)
+
+        lost = fleet.runners.pop()
+        lost.kill()
+        await until(console.agrees)
+        await fleet.until_counted(running=3)
+        for _ in range(3):
+            await fleet.join(transport="none", body={"do": "stay"})
+        await fleet.until_counted(slots=3, busy=3, queued=4)
+        await until(console.agrees)
+        for session in (await fleet.http.get("/sessions")).json()["sessions"]:
+            await fleet.http.delete(f"/sessions/{session['session_id']}")
+        await fleet.until_counted(busy=0, queued=0)
+        await until(console.agrees)
+        rows = await console.rows()
+        assert {row["state"].split(":")[0] for row in rows} == {"ended", "failed"}
+        assert len(rows) == 8
+        for row in rows:
+            session = await fleet.session(row["id"])
+            assert (row["state"], row["attempt"]) == (f"{session['status']}: {session['reason']}", session["attempt"])
+        assert console.problems == []
+
+
+@pytest.mark.slow
+async def test_ten_thousand_sessions_are_counted_and_two_hundred_of_them_shown(
+    children: Children, redis: Redis, tell: Callable[..., None]
+) -> None:
+    for _ in range(100):
+        await asyncio.gather(*(offer(redis, labels={"half": str(n % 2)}) for n in range(100)))
+    async with started(children) as (_, http), console_of(http) as console:
+        began = time.monotonic()
+        await console.page.locator("#shown").filter(has_text="showing 200 of 10000").wait_for()
+        shown_s = time.monotonic() - began
+        assert await console.page.locator("#rows tr").count() == 200
+        began = time.monotonic()
+        await console.page.get_by_role("searchbox").fill("half:1")
+        await console.page.locator("#shown").filter(has_text="showing 200 of 5000").wait_for()
+        filtered_s = time.monotonic() - began
+        await redis.xtrim("{bot}:launch", maxlen=0)
+        heap = await console.page.evaluate("performance.memory.usedJSHeapSize")
+        tell(
+            f"  shown after {shown_s:.1f} s, filtered in {filtered_s:.1f} s, {heap / 1e6:.0f} MB",
+            under="10,000 sessions:",
+        )
+        assert filtered_s < 3

@@ -42,7 +42,7 @@ export class Sessions {
 
   /** Begin with, or go on with, the gateway's list of live sessions. */
   seed(listed) {
-    for (const view of listed) {
+    for (const view of listed.toSorted((one, other) => (one.created_at < other.created_at ? -1 : 1))) {
       const known = this.find(view.session_id);
       if (known && rank(known.attempt, known.status) >= rank(view.attempt, view.status)) continue;
       this.live.set(view.session_id, { ...fromView(view), phases: known?.phases ?? [] });
