@@ -218,6 +218,7 @@ async def test_of_ten_thousand_sessions_two_hundred_are_shown_and_of_those_that_
     launches = Launches(redis)
     async with started(children) as (_, http), console_of(http) as console:
         began = time.monotonic()
+        await console.live()
         await console.page.locator("#shown").filter(has_text="showing 200 of 10000").wait_for()
         shown_s = time.monotonic() - began
         assert await console.page.locator("#rows tr").count() == 200

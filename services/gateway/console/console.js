@@ -111,7 +111,8 @@ async function run() {
   await lookAgain();
   dead.look();
   byId("fleet").hidden = false;
-  await follow(notBefore(newest, serverNow() - HOUR_MS), listener);
+  showConnection("Reading the last hour…", true);
+  await follow(notBefore(newest, serverNow() - HOUR_MS), newest, listener);
 }
 
 const askForKey = keyForm((key) => {

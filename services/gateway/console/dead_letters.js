@@ -7,6 +7,8 @@ import { deadLetters, redrive } from "/console/api.js";
 import { element, say, showEach } from "/console/elements.js";
 
 const PAUSE_MS = 1000;
+/** How many the gateway lists. */
+const LISTED = 100;
 
 export class DeadLetters {
   #letters = [];
@@ -48,7 +50,8 @@ export class DeadLetters {
       make: (letter) => this.#item(letter),
       show: () => {},
     });
-    say(document.getElementById("dead-title"), `Dead letters (${this.#letters.length})`);
+    const count = this.#letters.length;
+    say(document.getElementById("dead-title"), `Dead letters (${count < LISTED ? count : `the newest ${count}`})`);
   }
 
   #item(letter) {

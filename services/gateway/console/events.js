@@ -11,29 +11,34 @@ const SILENT_MS = 40_000;
  * Follow the events, and come back to where this was whenever the connection breaks.
  *
  * @param {string} since the position to begin at
+ * @param {string} newest the position up to which all is of the past: `connected` is called when that is read
  * @param {{take: (type: string, data: any) => void, connected: () => void, lost: () => void}} listener
  * @throws {Refused} a key is needed, or another one.
  */
-export async function follow(since, listener) {
-  let place = since;
+export async function follow(since, newest, listener) {
+  let [place, past] = [since, newest];
+  let failures = 0;
+  let current = false;
   const take = (event) => {
+    failures = 0;
     place = event.id || place;
     if (event.data) listener.take(event.type, JSON.parse(event.data));
+    // After a gap positions may count from lower again.
+    if (event.type === "gap" || covers(place, past)) past = "";
+    if (current || past) return;
+    current = true;
+    listener.connected();
   };
-  for (let failures = 0; ; failures += 1) {
+  for (;;) {
     try {
-      await read(place, {
-        opened: listener.connected,
-        take: (event) => {
-          failures = 0;
-          take(event);
-        },
-      });
+      await read(place, { take });
     } catch (error) {
       if (error instanceof Refused && error.wantsKey) throw error;
     }
+    current = false;
     listener.lost();
     await backOff(failures);
+    failures += 1;
   }
 }
 
@@ -45,7 +50,7 @@ export async function newestPlace() {
     place ||= event.id;
     stop.abort();
   };
-  await read("", { opened: () => {}, take, stop }).catch((error) => {
+  await read("", { take, stop }).catch((error) => {
     if (!place) throw error;
   });
   return place;
@@ -60,21 +65,24 @@ export function notBefore(newest, since_ms) {
   return parseInt(state, 10) > since_ms ? `${Math.floor(since_ms)}-0_${activity}` : newest;
 }
 
-/** Wait the longer the more attempts have failed; less long if the machine comes back to its network. */
+/** Whether the changes of state up to the second position are read at the first one. */
+function covers(place, other) {
+  const [[ms, number], [otherMs, otherNumber]] = [place, other].map((one) => one.split("_")[0].split("-").map(Number));
+  return ms > otherMs || (ms === otherMs && number >= otherNumber);
+}
+
+/** Wait the longer the more attempts have failed. */
 export function backOff(failures) {
-  return new Promise((resolve) => {
-    setTimeout(resolve, BACK_OFF_MS[Math.min(failures, BACK_OFF_MS.length - 1)]);
-    window.addEventListener("online", resolve, { once: true });
-  });
+  const ms = BACK_OFF_MS[Math.min(failures, BACK_OFF_MS.length - 1)];
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** One connection, until it ends. */
-async function read(place, { opened, take, stop = new AbortController() }) {
+async function read(place, { take, stop = new AbortController() }) {
   let timer = setTimeout(() => stop.abort(), SILENT_MS);
   try {
     const headers = place ? { "Last-Event-ID": place } : {};
     const response = await ask(`/events?types=${TYPES}`, { headers, signal: stop.signal });
-    opened();
     const parse = parser(take);
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
