@@ -1,5 +1,6 @@
 """The console in a real browser, and what its user does and sees."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ import httpx
 from playwright.async_api import Locator, Page
 
 from tests.browser import browser_page
+from tests.waiting import LOOK_EVERY_S
 
 _ROWS = """rows => rows.map(row => {
     const [id, state, attempt, room, runner] = [...row.children].map(cell => cell.textContent);
@@ -51,8 +53,11 @@ class Console:
 
     async def differences(self) -> list[str]:
         """Where the page says something else than `GET /sessions` and `GET /fleet`."""
-        sessions = (await self.http.get("/sessions?limit=1000")).json()["sessions"]
-        fleet = (await self.http.get("/fleet")).json()
+        try:
+            sessions = (await self.http.get("/sessions?limit=1000")).json()["sessions"]
+            fleet = (await self.http.get("/fleet")).json()
+        except httpx.TransportError as error:
+            return [f"the gateway does not answer: {error}"]
         said = [(row["id"], row["state"], row["attempt"], row["runner"]) for row in await self.rows()]
         live = {row for row in said if row[1].split(":")[0] not in {"ended", "failed"}}
         true = {(one["session_id"], _state(one), one["attempt"], _runner(one)) for one in sessions}
@@ -70,9 +75,15 @@ class Console:
         slots = await self.page.locator("#runners .slot.running").count()
         return wrong + ([f"{slots} slots in a room"] if slots != fleet["running"] else [])
 
-    async def agrees(self) -> bool:
-        """Whether there is no difference; for `until`."""
-        return not await self.differences()
+    async def until_it_agrees(self, within_s: float = 20.0) -> None:
+        """Returns when there is no difference."""
+        found: list[str] = []
+        try:
+            async with asyncio.timeout(within_s):
+                while found := await self.differences():
+                    await asyncio.sleep(LOOK_EVERY_S)
+        except TimeoutError:
+            raise AssertionError(f"after {within_s} s the page differs: {found}") from None
 
     def hosts(self) -> set[str]:
         """Where the page has been."""

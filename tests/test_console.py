@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shared.contract import Ended, Failed, Reason, Running
+from shared.contract import EVENTS, Ended, Failed, Reason, Running
 from shared.launches import Launches, decode
 from shared.presence import announce
 from shared.redis_connection import Redis
@@ -21,7 +21,6 @@ from tests.gateway.test_fleet import a_runner
 from tests.gateway.test_process import started
 from tests.launching import SCRIPTED, offer, records
 from tests.processes import Children
-from tests.waiting import until
 
 
 @pytest.fixture
@@ -79,7 +78,7 @@ async def test_a_session_is_started_commanded_and_redriven_with_the_keyboard_alo
         await console.press("Tab", "Enter")
         await page.locator("#command output").filter(has_text="unhandled").wait_for()
         await page.locator("#session-timeline li.command").wait_for()
-        await until(console.agrees)
+        await console.until_it_agrees()
         assert console.problems == []
 
 
@@ -135,15 +134,22 @@ async def test_after_a_restart_of_the_gateway_the_console_goes_on_where_it_was_a
             await console.page.get_by_role("status").filter(has_text="Disconnected").wait_for()
             claim = await runner.running()
             await runner.lose(claim, Reason.BOT_DIED)
-            await offer(redis)
-            children.service("gateway", GATEWAY_PORT=port, LOG_FORMAT="json")
+            second = children.service("gateway", GATEWAY_PORT=port, LOG_FORMAT="json")
             await console.live()
             await console.row("queued: bot_died").wait_for()
-            await until(console.agrees)
-            assert await console.page.locator("#rows tr").count() == 2
+            await console.until_it_agrees()
             asked = [urlsplit(line.partition(" ")[2]).path for line in console.requests]
             once = [path for path in asked if path in {"/fleet", "/sessions", "/dead"}]
             assert sorted(once) == ["/dead", "/fleet", "/sessions"]
+
+            # What the feed has lost meanwhile is the one thing to ask for again.
+            second.kill()
+            await second.wait()
+            await runner.end(await runner.running(), Reason.COMPLETED)
+            await offer(redis)
+            await redis.xtrim(EVENTS, maxlen=1, approximate=False)
+            children.service("gateway", GATEWAY_PORT=port, LOG_FORMAT="json")
+            await console.until_it_agrees()
 
 
 async def test_events_are_the_same_however_the_network_cuts_them(children: Children) -> None:
@@ -181,25 +187,25 @@ async def test_what_the_console_shows_is_so_while_bots_and_a_runner_are_killed(
     ):
         await console.live()
         joined = [await fleet.join(wait_s=20, transport="none", body={"do": "stay"}) for _ in range(4)]
-        await until(console.agrees)
+        await console.until_it_agrees()
         os.kill(records(record)[0].pid, signal.SIGKILL)
         await fleet.event(joined[0]["session_id"], Running, attempt=2)
         doomed = await fleet.join(transport="none", body={"do": "be killed"})
         await fleet.event(doomed["session_id"], Failed, attempt=3)
-        await until(console.agrees)
+        await console.until_it_agrees()
 
         lost = fleet.runners.pop()
         lost.kill()
-        await until(console.agrees)
+        await console.until_it_agrees()
         await fleet.until_counted(running=3)
         for _ in range(3):
             await fleet.join(transport="none", body={"do": "stay"})
         await fleet.until_counted(slots=3, busy=3, queued=4)
-        await until(console.agrees)
+        await console.until_it_agrees()
         for session in (await fleet.http.get("/sessions")).json()["sessions"]:
             await fleet.http.delete(f"/sessions/{session['session_id']}")
         await fleet.until_counted(busy=0, queued=0)
-        await until(console.agrees)
+        await console.until_it_agrees()
         rows = await console.rows()
         assert {row["state"].split(":")[0] for row in rows} == {"ended", "failed"}
         assert len(rows) == 8

@@ -84,7 +84,7 @@ const listener = {
   lost: () => showConnection("Disconnected: what is shown may be old. Trying again…", false),
   take: (type, data) => {
     if (type === "fleet") picture = data;
-    else if (type === "gap") lookAgain().catch(() => {});
+    else if (type === "gap") afterGap();
     else {
       hour.take(data, sessions.take(data));
       one.take(data);
@@ -102,6 +102,19 @@ async function lookAgain() {
   sessions.forget(before.filter((id) => !live.has(id)));
   sessions.seed(listed);
   changed();
+}
+
+/** Events are lost: what they said is seen in what is there now. */
+async function afterGap() {
+  for (let failures = 0; ; failures += 1) {
+    try {
+      await lookAgain();
+      return;
+    } catch (error) {
+      if (error instanceof Refused && error.wantsKey) return;
+      await backOff(failures);
+    }
+  }
 }
 
 /** Begin, and follow until another key is needed. */

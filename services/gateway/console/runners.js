@@ -9,7 +9,7 @@ const SHOWN = 200;
 export function showNow(list, picture, sessions, now) {
   const live = [...sessions.live.values()];
   const queued = live.filter((session) => session.status === "queued");
-  const oldest = Math.min(...queued.map((session) => session.queued));
+  const oldest = queued.reduce((least, session) => Math.min(least, session.queued), now);
   const figures = [
     ["In their rooms", live.filter((session) => session.status === "running").length],
     ["Starting", live.filter((session) => session.status === "starting").length],
