@@ -29,7 +29,7 @@ evals: packages ## how the assistant behaves: the scenarios of tests/evals
 	@$(PYTEST) tests/evals $(ARGS)
 
 screenshots: packages ## the console's pictures in the README, after SCREENSHOT_S seconds of load
-	@SCREENSHOT_S=$${SCREENSHOT_S:-1500} $(PYTEST) tests/test_console_looks.py
+	@SCREENSHOT_S=$${SCREENSHOT_S:-400} $(PYTEST) tests/test_console_looks.py
 
 lint: packages ## style, types, and who may import whom
 	@.venv/bin/ruff check .
