@@ -29,7 +29,7 @@ from shared.contract import (
     launch_stream,
     launch_streams,
 )
-from shared.entries import Decoder, encode, milliseconds
+from shared.entries import Decoder, encode, order
 from shared.errors import BadEntry
 from shared.events import History, history
 from shared.redis_connection import Redis, translated
@@ -352,11 +352,15 @@ class Launches:
         rows = zip(found[::2], found[1::2], strict=True)
         return ["gone" if not there else "taken" if lease else "waiting" for there, lease in rows]
 
-    async def live(self, limit: int, *, agent: str | None = None) -> list[tuple[EntryId, Fields]]:
-        """The launches of live sessions, oldest first: of one agent, or of all that were ever known."""
+    async def live(self, limit: int, *, agent: str | None = None, after: str = "") -> list[tuple[EntryId, Fields]]:
+        """The launches of live sessions, oldest first: of one agent, or of all that were ever known.
+
+        With `after`, an entry's id, those that follow it; one that is put back meanwhile can come twice.
+        """
         streams = launch_streams(await agents.known(self._redis) if agent is None else [agent])
-        found = [entry for stream in streams for entry in await between(self._redis, stream, count=limit)]
-        found.sort(key=lambda entry: milliseconds(entry[0]))
+        first = f"({after}" if after else "-"
+        found = [entry for stream in streams for entry in await between(self._redis, stream, first, count=limit)]
+        found.sort(key=lambda entry: order(entry[0]))
         return [(EntryId(entry), fields) for entry, fields in found[:limit]]
 
     async def each_live(self) -> AsyncIterator[tuple[EntryId, Fields]]:

@@ -20,6 +20,7 @@ from services.gateway import (
     admin,
     browsers,
     client_page,
+    console_page,
     dead_letters,
     errors,
     fleet,
@@ -63,7 +64,6 @@ HANDLERS = [
     fleet.healthz,
     fleet.readyz,
     metrics.gateway_metrics,
-    client_page.home,
 ]
 
 
@@ -87,7 +87,7 @@ def create_app(parts: Parts) -> Litestar:
         await browsers.json_only(connection, handler)
 
     return Litestar(
-        [*HANDLERS, client_page.client_page(settings.agents)],
+        [*HANDLERS, *console_page.console_page(), client_page.client_page(settings.agents)],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers={**errors.HANDLERS, Unavailable: outage.refuse},
         before_send=[outage.watch, metrics.count_answer],

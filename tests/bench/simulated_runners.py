@@ -6,6 +6,7 @@ process, it gets one that is in its room as soon as it has a launch, and stays f
 
 import asyncio
 import sys
+import time
 from typing import Any
 
 import msgspec
@@ -44,7 +45,7 @@ class Bot:
         """What the supervisor tells it."""
         match message:
             case Begin(launch=launch):
-                self._said.put_nowait(InRoom())
+                self._said.put_nowait(InRoom(begun_at=time.monotonic()))
                 if stay_s := (launch.body or {}).get("stay_s"):
                     asyncio.get_running_loop().call_later(stay_s, self._end, Reason.COMPLETED)
             case Stop(reason=reason):

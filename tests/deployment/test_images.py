@@ -73,8 +73,8 @@ def test_nothing_comes_into_an_image_but_code_and_the_lock_file() -> None:
 
 
 async def use(http: httpx.AsyncClient) -> None:
-    """The page with its script, and a session, for which the scripts of `shared` are needed."""
-    for path in ("/client/", "/client/local_media.js"):
+    """The pages with their scripts, and a session, for which the scripts of `shared` are needed."""
+    for path in ("/", "/console/console.js", "/client/", "/client/local_media.js"):
         assert (await http.get(path)).status_code == 200
     joined = await http.post("/join", json={"transport": "none"}, headers={"Authorization": "Bearer key"})
     assert joined.status_code == 202

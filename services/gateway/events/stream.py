@@ -101,14 +101,15 @@ class EventStream:
     async def _newer(self, subscribers: Subscribers) -> bytes:
         """Wait for what comes, or for the time of a heartbeat."""
         found = await self._subscription.wait(HEARTBEAT_S)
+        fleet = self._subscription.take_fleet()
         if self._subscription.missed or self._subscription.closed:
-            return b""
+            return fleet
         if not found:
             # Whatever was read until now was not for this client, or it has had it.
             if subscribers.position.covers(self._position):
                 self._position = subscribers.position
-            return self._placed()
-        position, chunk = self._position, []
+            return fleet or self._placed()
+        position, chunk = self._position, [fleet]
         for one in found:
             if position.has(one.entry, is_state=one.is_state):
                 continue
