@@ -51,7 +51,7 @@ def logs(gateway: Gateway, asked: Namespace) -> int:
     back_s = span_s(asked.since) if asked.since else None
     if back_s is None and not asked.session and not asked.follow:
         back_s = LAST_S
-    since = "" if back_s is None else position(time.time() - back_s)
+    since = "" if back_s is None else position(time.time() - back_s, next(gateway.events("/events")).id)
     for event in gateway.events(path, since, types=asked.types):
         if event.now and not asked.follow:
             return 0
@@ -72,10 +72,14 @@ def line_of(event: Event) -> str:
     return f"{clock(event.data['at'])} {event.data['session_id']} {event.data['attempt']} {kind} {pairs(more)}".rstrip()
 
 
-def position(at: float) -> str:
-    """The id that an event at this time would have."""
-    milliseconds = max(0, int(at * 1000))
-    return f"{milliseconds}-0_{milliseconds}-0"
+def position(at: float, newest: str) -> str:
+    """Where a reader of the feeds was at this time; not beyond the newest, which would be a place that never was.
+
+    Both are places in two streams, `<ms>-<n>_<ms>-<n>`.
+    """
+    then = (max(0, int(at * 1000)), 0)
+    parts = [tuple(int(number) for number in part.split("-")) for part in newest.split("_")]
+    return "_".join(f"{ms}-{number}" for ms, number in (min(then, part) for part in parts))
 
 
 def span_s(text: str) -> float:

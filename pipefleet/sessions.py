@@ -68,10 +68,8 @@ def show(gateway: Gateway, asked: Namespace) -> int:
     if asked.json:
         say_json(session)
         return 0
-    apart = {"timeline", "labels"}
-    say(facts((name, value) for name, value in session.items() if name not in apart and value not in (False, "")))
-    if session["labels"]:
-        say(facts([("labels", pairs(session["labels"]))]))
+    known = {name: value for name, value in session.items() if name != "timeline" and value is not False}
+    say(facts({**known, "labels": pairs(session["labels"])}.items()))
     began = seconds_of(session["created_at"])
     rows = []
     for event in session["timeline"]:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.processes import ROOT
 
-PLACES = ("services", "shared", "tests")
+PLACES = ("pipefleet", "services", "shared", "tests")
 NAMES_WITHOUT_A_SUBJECT = {"base", "common", "core", "helper", "helpers", "manager", "misc", "util", "utils", "worker"}
 
 
@@ -32,8 +32,8 @@ def test_no_module_is_called_like_one_of_the_standard_library(place: str) -> Non
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The code of services and shared, to do harm to."""
-    for place in ("services", "shared"):
+    """The code, to do harm to."""
+    for place in ("pipefleet", "services", "shared"):
         shutil.copytree(ROOT / place, tmp_path / place, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
@@ -47,7 +47,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_the_linter_sees_every_module_and_finds_no_forbidden_import(copy: Path) -> None:
     result = lint_imports(copy)
     assert result.returncode == 0, result.stdout
-    modules = sum(1 for place in ("services", "shared") for _ in (copy / place).rglob("*.py"))
+    modules = sum(1 for place in ("pipefleet", "services", "shared") for _ in (copy / place).rglob("*.py"))
     found = re.search(r"Analyzed (\d+) files", result.stdout)
     assert found
     assert int(found[1]) >= modules
@@ -60,6 +60,16 @@ def test_the_linter_sees_every_module_and_finds_no_forbidden_import(copy: Path) 
         ("services/operator/settings.py", "from services.gateway.settings import Names", "Services meet only in Redis"),
         ("services/runner/settings.py", "def f():\n    import services.operator.share", "Services meet only in Redis"),
         ("shared/settings.py", "from services.runner import settings", "shared knows no service"),
+        (
+            "pipefleet/doctor.py",
+            "from services.runner import set_up",
+            "knows no service, and no service it",
+        ),
+        (
+            "services/runner/pipe.py",
+            "from pipefleet import gateway",
+            "knows no service, and no service it",
+        ),
     ],
 )
 def test_a_forbidden_import_fails_the_linter(copy: Path, module: str, statement: str, contract: str) -> None:
