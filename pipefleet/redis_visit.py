@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from pipefleet import fleet_health, redis_health
 from shared import agents
@@ -18,6 +18,7 @@ from shared.settings import FleetSettings
 ANSWER_S = 3.0
 TOLD = ("appendfsync", "min-replicas-to-write")
 HERE = "redis"
+NOT_ALLOWED = ("Authentication required", "username-password pair", "without any password configured")
 
 
 async def visit(settings: FleetSettings) -> list[Finding]:
@@ -25,17 +26,22 @@ async def visit(settings: FleetSettings) -> list[Finding]:
     async with connect(settings.redis_url, answer_s=ANSWER_S, retries=0) as redis:
         try:
             await redis.ping()
-        except (AuthenticationError, AuthorizationError) as error:
-            remedy = "Put the user and password that Redis has into REDIS_URL, percent-encoded."
-            return [fail(HERE, f"it refuses the password: {error}", remedy)]
         except (RedisError, OSError) as error:
-            return [fail(HERE, f"it does not answer: {error}", "Start Redis, or point REDIS_URL at it.")]
+            return [_away(error)]
         findings = [ok(HERE, "it answers")]
         for look in (_server, _clock, _scripts):
             findings += await _looked(look(redis))
         if any(one.check == "scripts" and one.status == "fail" for one in findings):
             return findings
         return findings + await _looked(_fleet(redis, settings.lease_s))
+
+
+def _away(error: Exception) -> Finding:
+    # Of a connection that was refused for its password, redis-py keeps the text alone.
+    if isinstance(error, AuthenticationError) or any(text in str(error) for text in NOT_ALLOWED):
+        remedy = "Put the user and password that Redis has into REDIS_URL, percent-encoded."
+        return fail(HERE, f"it refuses the password: {error}", remedy)
+    return fail(HERE, f"it does not answer: {error}", "Start Redis, or point REDIS_URL at it.")
 
 
 async def _looked(look: Any) -> list[Finding]:
