@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,11 @@ def copy(tmp_path: Path) -> Path:
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # Without the site: it has the place of this repository, whose code would be read in place of the copy's.
+    run = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    env = {"PYTHONPATH": sysconfig.get_path("purelib")}
+    command = [sys.executable, "-S", "-c", run, "--no-cache"]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
 def test_the_linter_sees_every_module_and_finds_no_forbidden_import(copy: Path) -> None:
