@@ -16,6 +16,7 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 | `{bot}:commands:<session>`   | gateway                       | group `runner`: whoever holds the lease          |
 | `{bot}:replies:<gateway>`    | runners; who ends a session   | that gateway                                     |
 | `{bot}:runners`              | runners                       | gateways, operators: presence                    |
+| `{bot}:drain:<runner>`       | gateway                       | that runner: whether it is to drain              |
 | `{bot}:dead`                 | whoever gives up              | gateways: people redrive or delete its entries   |
 | `{bot}:webhooks:dead`        | operators                     | people: events that no receiver took             |
 | `{bot}:rooms`                | gateway: before it makes one  | gateways, group `gateways`: who removes a room   |
@@ -81,6 +82,11 @@ def replies_key(gateway_id: str) -> str:
     return f"{REPLIES}{gateway_id}"
 
 
+def drain_key(runner: str) -> str:
+    """The stream with the order to drain that one runner looks for."""
+    return f"{{bot}}:drain:{runner}"
+
+
 def room_key(room_url: str) -> str:
     """The index entry that keeps a room to one session; `room_url` is canonical."""
     return f"{{bot}}:room:{room_url}"
@@ -119,6 +125,8 @@ DEAD_WEBHOOKS_KEPT = 10_000
 PRESENCE_EVERY_S = 2.0
 PRESENCE_KEPT_S = 8.0
 """A runner that said nothing for this long is not part of the fleet's picture any more."""
+DRAIN_KEPT_S = 24 * 3600
+"""How long a runner that cannot reach Redis may take to find that it is to drain."""
 
 Transport: TypeAlias = Literal["daily", "webrtc", "none"]
 Start: TypeAlias = Literal["warm", "cold"]
@@ -546,6 +554,12 @@ class Presence(Wire, frozen=True, kw_only=True):
     """Why no bot can run here, such as one that does not import; names the agents where there are several."""
     agents: tuple[str, ...] = ("",)
     """Whose launches it takes; an older runner has the default agent."""
+
+
+class Drain(Wire, frozen=True, kw_only=True):
+    """Gateway to one runner: claim nothing more, finish what runs, then exit. To be told twice is the same as once."""
+
+    runner: str
 
 
 class DeadLetter(Wire, frozen=True, kw_only=True):

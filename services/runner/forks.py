@@ -91,10 +91,15 @@ class Zygote:
         """Which bots do not import, and why; empty if all do, or are not known not to."""
         self.begun = asyncio.Event()
         """Its first process is on its way."""
+        self.errors: dict[str, str] = {}
+        """The same by agent."""
+        self.late: dict[str, str] = {}
+        """Why the bots of some agents are imported by each session process, by agent."""
+        self.moulded = asyncio.Event()
+        """There is a mould, and it forks."""
         self._process: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
         self._forked: set[SessionProcess] = set()
-        self._moulded = asyncio.Event()
 
     def pids(self) -> set[int]:
         """The process ids of the zygote and of all that it has forked and that live."""
@@ -116,7 +121,7 @@ class Zygote:
         Raises:
             ForkFailed: the mould or the process died, or the warm-up took too long.
         """
-        await self._moulded.wait()
+        await self.moulded.wait()
         pipe = await self._ask()
         process: SessionProcess | None = None
         warm = False
@@ -167,7 +172,7 @@ class Zygote:
                 await self._greet(here)
                 log.warning("zygote_died", code=await process.wait())
             finally:
-                self._moulded.clear()
+                self.moulded.clear()
                 self._control = None
                 # At its end of file it exits by itself; not when it is busy importing, or frozen.
                 if process.returncode is None:
@@ -189,6 +194,7 @@ class Zygote:
             except TimeoutError:
                 log.warning("bot_still_importing", for_s=round(time.monotonic() - started))
         moulded = msgspec.json.decode(message, type=Moulded)
+        self.errors, self.late = moulded.errors, moulded.late
         self.error = "; ".join(f"{agent}: {error}" if agent else error for agent, error in moulded.errors.items())
         for agent, error in moulded.errors.items():
             log.error("bot_not_importable", agent=agent, error=error)
@@ -196,7 +202,7 @@ class Zygote:
             log.warning("bot_imported_after_fork", agent=agent, why=why)
         log.info("zygote_ready", import_s=round(moulded.import_s, 2), start_s=round(time.monotonic() - started, 2))
         self._control = control
-        self._moulded.set()
+        self.moulded.set()
 
 
 class Strays:

@@ -18,6 +18,7 @@ import structlog
 from services.runner.forks import SessionProcess, Strays
 from services.runner.live_session import LiveSession, Runner
 from services.runner.slots import Slots
+from shared import draining
 from shared.claims import Claims
 from shared.commands import Received
 from shared.contract import PRESENCE_EVERY_S, Presence, Reason
@@ -81,7 +82,7 @@ class Supervisor:
         return await self._answered(partial(self._claims.next, COLD_WAIT_S))
 
     async def _work(self, shutdown: Shutdown, work: Coroutine[Any, Any, None]) -> None:
-        async with self._slots.kept_warm(), self._chores():
+        async with self._slots.kept_warm(), self._chores(shutdown):
             working = asyncio.create_task(work)
             asked = asyncio.create_task(shutdown.asked.wait())
             await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -91,9 +92,9 @@ class Supervisor:
             await self._drain(shutdown, working)
 
     @asynccontextmanager
-    async def _chores(self) -> AsyncIterator[None]:
+    async def _chores(self, shutdown: Shutdown) -> AsyncIterator[None]:
         sweep = partial(self._sweep.run, self._settings.lease_s / 4, in_turn=True)
-        works = (self._renew, self._take_commands, self._tell, sweep)
+        works = (self._renew, self._take_commands, self._tell, sweep, partial(self._obey, shutdown))
         chores = [asyncio.create_task(self._keep_doing(work)) for work in works]
         try:
             yield
@@ -263,6 +264,11 @@ class Supervisor:
                 async with asyncio.timeout(PRESENCE_EVERY_S):
                     await self._slots.changed.wait()
                     await asyncio.sleep(SOON_S)
+
+    async def _obey(self, shutdown: Shutdown) -> None:
+        """Look whether somebody wants this runner to drain, as it does on the first signal."""
+        if await self._answered(partial(draining.ordered, self._redis, self._runner.name)):
+            shutdown.asked.set()
 
     def _presence(self) -> Presence:
         warm = self._slots.free or self._sessions

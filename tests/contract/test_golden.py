@@ -24,6 +24,7 @@ from shared.contract import (
     Custom,
     DeadLetter,
     DeadWebhook,
+    Drain,
     Dtmf,
     Ended,
     Failed,
@@ -88,6 +89,7 @@ MESSAGES: list[Wire] = [
     DeadLetter(launch=LAUNCH, unreadable="{"),
     DeadWebhook(event={"id": "1-0", "type": "running", "session_id": "s1"}, error="the receiver answered 500"),
     RoomNote(session_id="s1", room_name="pf-s1"),
+    Drain(runner="host-4711-9f"),
     Queued(
         **EVENT,
         room_url="https://example.daily.co/room",

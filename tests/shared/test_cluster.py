@@ -81,6 +81,7 @@ KEY_MAKERS = (
     contract.session_key,
     contract.activity_key,
     contract.commands_key,
+    contract.drain_key,
     contract.replies_key,
     contract.room_key,
 )
