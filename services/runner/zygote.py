@@ -10,6 +10,11 @@ the supervisor is the reaper of orphans. So the zygote may die without harm to a
 """
 
 import gc
+
+if __name__ == "__main__":
+    # Neither for imports nor for what is shared: a collection takes its time, and leaves holes which forks write into.
+    gc.disable()
+
 import importlib
 import os
 import socket
@@ -18,6 +23,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -57,15 +63,14 @@ def main(control: socket.socket, late: dict[str, Late]) -> None:
     if announced or PIPELINES in sys.modules:
         _import_for_pipelines()
     bot_logs.setup(configuration.log_level)
-    gc.collect()
-    gc.disable()
     gc.freeze()
     moulded = Moulded(
         import_s=time.monotonic() - started,
         late={agent: bot.why for agent, bot in late.items()},
         errors={agent: bot.error for agent, bot in bots.items() if bot.error},
     )
-    control.send(msgspec.json.encode(moulded))
+    with suppress(BrokenPipeError):
+        control.send(msgspec.json.encode(moulded))
     _fork_on_request(control, Repertoire(configuration.sources, source, bots, late), configuration)
 
 
