@@ -43,6 +43,7 @@ from shared.orphans import adopt_orphans
 from shared.process_name import process_name
 from shared.redis_connection import connect
 from shared.sweep import Sweep
+from shared.time_slices import PROMPT_S, take_turns_of
 
 
 async def main(configuration: RunnerSettings, first: Mould) -> None:
@@ -58,6 +59,7 @@ async def main(configuration: RunnerSettings, first: Mould) -> None:
     sweep = Sweep(redis, lease_s=configuration.lease_s, max_attempts=configuration.max_attempts)
     supervisor = Supervisor(runner, redis, claims, slots, sweep)
     gc.freeze()  # all this stays: the collector need not look through it again
+    take_turns_of(PROMPT_S)
     adopt_orphans()  # those that the zygote forks and gives away
     async with shutdown_signals() as shutdown, health_server(configuration.health_port, lambda: supervisor.ready):
         if not auto_start:

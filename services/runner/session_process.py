@@ -53,6 +53,7 @@ from services.runner.settings import RunnerSettings
 from shared.contract import Ended, Failed, Failure, Launch, Reason
 from shared.errors import RoomRefused
 from shared.launches import after
+from shared.time_slices import PROMPT_S, take_turns_of
 
 if TYPE_CHECKING:
     from services.runner.pipelines import Seen
@@ -120,6 +121,7 @@ async def _serve(
     pipe: Pipe[ToProcess] = await open_pipe(end, ToProcess)
     await asyncio.create_task(_rehearse(settings, timer))
     timer.stop()
+    take_turns_of(PROMPT_S)
     pipe.send(Ready(after_s=time.monotonic() - started))
     begin = await pipe.receive()
     if isinstance(begin, Begin):

@@ -35,6 +35,7 @@ from services.runner.process_names import ZYGOTE, be_called
 from services.runner.repertoire import Late, Repertoire
 from services.runner.settings import RunnerSettings
 from shared import logs, settings
+from shared.time_slices import PATIENT_S, take_turns_of
 
 PIPELINE_MODULES = (
     "pipecat.runner.utils",
@@ -51,6 +52,7 @@ SOURCE_FILE = bot_source.__file__
 def main(control: socket.socket, late: dict[str, Late]) -> None:
     """Mould, then fork until the supervisor hangs up."""
     be_called(ZYGOTE)
+    take_turns_of(PATIENT_S)
     configuration = settings.load(RunnerSettings)
     logs.setup("bot", level=configuration.log_level, form=configuration.log_format)
     started = time.monotonic()
