@@ -1,6 +1,6 @@
 """How soon the kernel lets a process run that has just been given something to do.
 
-Linux (from 6.12) runs first whose slice of time is shorter, and takes the processor from whoever runs for it. That moves
+Linux (from 6.12) runs first whose slice of time is shorter, and takes the processor from whoever runs for it. It moves
 nobody's share, only who waits: a warm-up, for which nobody waits, lets a launch go first. Elsewhere it has no effect.
 """
 
