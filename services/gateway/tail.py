@@ -14,6 +14,8 @@ from shared.streams import Entries, read_each
 BEGINNING = "0-0"
 AT_ONCE = 250
 """How many entries of each stream are read in one go: few enough that those who get them can keep up."""
+REST_S = 0.02
+"""How long what comes is left to gather while nobody waits for it: one read then brings what many would have."""
 
 Batch: TypeAlias = list[tuple[str, Entries]]
 """What was read in one go, by stream."""
@@ -25,7 +27,7 @@ class Tail:
     """One reader of some streams. Entries go to `take`; `resume` is called whenever it starts to read (again).
 
     What was written while nobody read is still read afterwards, unless the streams lost it; so whoever waits for an
-    entry must look again at `resume`.
+    entry must look again at `resume`. While nothing is `awaited`, entries come a little later and more at once.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class Tail:
         take: Callable[[Batch], None],
         resume: Callable[[], None],
         news: bool,
+        awaited: Callable[[], bool] = lambda: True,
     ) -> None:
         self._redis = redis
         self._streams = streams
         self._take = take
         self._resume = resume
+        self._awaited = awaited
         self.after: dict[str, str] = {} if news else dict.fromkeys(streams, BEGINNING)
         """The last entry that was read of each stream; empty: to begin with what comes next."""
 
@@ -72,6 +76,8 @@ class Tail:
             self.after[stream] = entries[-1][0]
         if batch:
             self._take(batch)
+            if not self._awaited() and len(batch[0][1]) < AT_ONCE:
+                await asyncio.sleep(REST_S)
 
     async def _place(self) -> dict[str, str]:
         """Where to read on: after the last entry read, unless a server that lost some of them counts from lower."""

@@ -54,7 +54,7 @@ def main(control: socket.socket, late: dict[str, Late]) -> None:
     be_called(ZYGOTE)
     take_turns_of(PATIENT_S)
     configuration = settings.load(RunnerSettings)
-    logs.setup("bot", level=configuration.log_level, form=configuration.log_format)
+    logs.setup("bot", level=configuration.log_level, form=configuration.log_format, strike=bot_logs.without_secrets)
     started = time.monotonic()
     source = Source()
     bots: dict[str, Bot] = {}

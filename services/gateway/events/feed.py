@@ -39,7 +39,9 @@ class Feed:
         self._watches: dict[str, set[Watch]] = {}
         self.ends = Watch()
         """Wakes whenever some session is over."""
-        self._tail = Tail(redis, [EVENTS, ACTIVITY], take=self._take, resume=self._resume, news=True)
+        self._tail = Tail(
+            redis, [EVENTS, ACTIVITY], take=self._take, resume=self._resume, news=True, awaited=self._awaited
+        )
         self.subscribers = Subscribers()
         self.labels = Labels(redis)
         self.stopping = False
@@ -67,6 +69,9 @@ class Feed:
             watches.discard(watch)
             if not watches:
                 del self._watches[session_id]
+
+    def _awaited(self) -> bool:
+        return bool(self._watches or self.subscribers)
 
     def _take(self, batch: Batch) -> None:
         for _, event in decode(dict(batch).get(EVENTS, ())):
