@@ -183,7 +183,7 @@ class Session:
         outlet.open(self._launch, self._pipe.send, transcripts=self._settings.events_transcripts)
         if time.monotonic() >= self._fence():
             _exit(1)  # the supervisor was frozen on its way here: another may have the session
-        bot, orders, refused, replaced, exited, commands = self._start_all()
+        bot, orders, refused, replaced, exited, commands = await self._start_all()
         await asyncio.wait({bot, orders, refused, replaced, exited}, return_when=asyncio.FIRST_COMPLETED)
         # A pipeline that is about to end would swallow them; they are the next bot's, or too late.
         commands.cancel()
@@ -208,17 +208,18 @@ class Session:
 
     async def rehearse(self) -> None:
         """From the launch to a bot that returns at once, and no further."""
-        bot, *_ = self._start_all()
+        bot, *_ = await self._start_all()
         await bot
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _start_all(self) -> tuple[asyncio.Task[Any], ...]:
+    async def _start_all(self) -> tuple[asyncio.Task[Any], ...]:
         """Call the bot, and heed whoever may have a say in how long it stays."""
         bot_logs.bind(self._launch)
         self._arm_kernel()
         bot = self._start(self._call_bot())
+        await asyncio.sleep(0)  # somebody waits for the bot, and for nothing else here
         orders = self._start(self._listen())
         refused = self._start(self._wait_for_join_error())
         replaced = self._start(self._wait_for_replacement())
