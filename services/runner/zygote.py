@@ -83,7 +83,9 @@ def _load(source: Source, name: str, start_anew: Callable[[Late], None]) -> Bot:
     bot = source.bot(name)
     if isinstance(bot.module, BaseException) and bot.module.__cause__:
         _print_bots_part(bot.module.__cause__)
-    if found := unforkable(threading.active_count() - 1, _native_threads(), _sockets() - before):
+    if _left(before):
+        gc.collect()  # what was dropped is perhaps not closed yet
+    if found := _left(before):
         why = f"its import {found}, and takes {time.monotonic() - started:.2f} s for each session process"
         start_anew(Late(why=why, has_pipelines=bot.has_pipelines))
     return bot
@@ -103,6 +105,10 @@ def _print_bots_part(error: BaseException) -> None:
     ):
         trace = trace.tb_next
     traceback.print_exception(type(error), error, trace)
+
+
+def _left(sockets_before: int) -> str:
+    return unforkable(threading.active_count() - 1, _native_threads(), _sockets() - sockets_before)
 
 
 def unforkable(threads: int, native_threads: int, sockets: int) -> str:
