@@ -37,7 +37,7 @@ from shared.errors import BadEntry, Unavailable
 from shared.redis_connection import Redis, translated
 from shared.script import Script
 from shared.sealing import UNSEALED, Seals
-from shared.streams import Entries, Fields, ensure_group, read_group
+from shared.streams import Entries, Fields, read_group
 
 Sent: TypeAlias = Literal["sent", "over", "full"]
 """`over`: the session has ended. `full`: too many commands to it are undone. Only the first changed anything."""
@@ -141,14 +141,12 @@ class Inbox:
             Unavailable: Redis does not answer.
         """
         stream = contract.commands_key(session_id)
-        await ensure_group(self._redis, stream, COMMANDS)
         async with self._in_order:
-            undone = await self._taken([stream], own=True)
-            unseen = await read_group(self._redis, COMMANDS, self._holder, {stream: ">"}, count=MOST)
+            waiting = await self._taken([stream], own=True)
             self._sessions[stream] = session_id
             self._opened.set()
             await self._reader.call_back()
-            return [(entry, command) for _, entry, command in self._decode([*undone, *unseen])]
+            return [(entry, command) for _, entry, command in self._decode(waiting)]
 
     def close(self, session_id: str) -> None:
         """Listen to a session no longer; what is undone stays for its next holder."""
@@ -241,7 +239,7 @@ class Inbox:
                 await pipe.execute()
 
     async def _taken(self, streams: list[str], *, own: bool) -> list[tuple[str, Entries]]:
-        """What others had, and with `own` what this holder has, of these streams; it is this holder's now."""
+        """What others had of these streams, and with `own` what this holder has or nobody yet; this holder's now."""
         if not streams:
             return []
         now_ms, *found = await self._take(streams, [COMMANDS, self._holder, int(own)])

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 
 from shared.settings import LaunchSettings, Names, Port, Positive, Seconds
 
@@ -49,6 +50,7 @@ class GatewaySettings(LaunchSettings, frozen=True, kw_only=True):
             )
 
 
+@lru_cache(maxsize=256)
 def loopback(host: str) -> bool:
     """Whether a host's name or address leads to this machine alone."""
     try:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket
-import sys
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from services.runner.mould import Mould, start
 from services.runner.pipe import READY_WITHIN_S, Forked, Moulded, Pipe, Ready, ToSupervisor, open_pipe
-from shared import settings
 from shared.lifecycle import signal_name
 
 log = structlog.get_logger()
@@ -21,14 +21,6 @@ log = structlog.get_logger()
 STILL_IMPORTING_S = 30.0
 ANEW_AFTER_S = 1.0
 """A zygote that died is made anew after this pause, so that one that always dies does not keep the machine busy."""
-HOOK = Path(__file__).with_name("pipecat_hook.py")
-UNLESS_SET = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-    "ORT_DISABLE_TELEMETRY": "1",
-    "LOGURU_LEVEL": "WARNING",
-}
-"""What keeps numeric libraries from starting pools when they are imported, onnxruntime from reporting its use, and
-Pipecat from announcing itself; each can be set otherwise."""
 
 
 class ForkFailed(Exception):  # noqa: N818 - it says what it is
@@ -84,9 +76,10 @@ class SessionProcess:
 
 
 class Zygote:
-    """The mould, made anew whenever it dies."""
+    """The mould, made anew whenever it dies; `first` may have been started already."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: Mould | None = None) -> None:
+        self._first = first
         self.error = ""
         """Which bots do not import, and why; empty if all do, or are not known not to."""
         self.begun = asyncio.Event()
@@ -97,7 +90,7 @@ class Zygote:
         """Why the bots of some agents are imported by each session process, by agent."""
         self.moulded = asyncio.Event()
         """There is a mould, and it forks."""
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._forked: set[SessionProcess] = set()
 
@@ -156,28 +149,20 @@ class Zygote:
         return await open_pipe(here, ToSupervisor)
 
     async def _live(self) -> None:
-        """Start one, and see it to its end."""
-        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with here:
-            with there:
-                process = self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "services.runner.zygote", str(there.fileno())),
-                    pass_fds=[there.fileno()],
-                    env=environment(),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-            self.begun.set()
+        """See one to its end: the first, or a new one."""
+        mould, self._first = self._first or start(), None
+        self._process = mould.process
+        self.begun.set()
+        with mould.control:
             try:
-                await self._greet(here)
-                log.warning("zygote_died", code=await process.wait())
+                await self._greet(mould.control)
+                log.warning("zygote_died", code=await _exited(mould.process))
             finally:
                 self.moulded.clear()
                 self._control = None
                 # At its end of file it exits by itself; not when it is busy importing, or frozen.
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
+                mould.kill()
+                await _exited(mould.process)
                 self._process = None
 
     async def _greet(self, control: socket.socket) -> None:
@@ -203,6 +188,20 @@ class Zygote:
         log.info("zygote_ready", import_s=round(moulded.import_s, 2), start_s=round(time.monotonic() - started, 2))
         self._control = control
         self.moulded.set()
+
+
+async def _exited(process: "subprocess.Popen[bytes]") -> int:
+    """Wait until it has, and for its exit code; the event loop goes on meanwhile."""
+    if process.poll() is None:
+        loop, exited = asyncio.get_running_loop(), asyncio.Event()
+        pidfd = os.pidfd_open(process.pid)
+        loop.add_reader(pidfd, exited.set)
+        try:
+            await exited.wait()
+        finally:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+    return process.wait()
 
 
 class Strays:
@@ -233,13 +232,3 @@ class Strays:
 def _children() -> set[int]:
     listings = Path("/proc/self/task").glob("*/children")
     return {int(pid) for listing in listings for pid in listing.read_text().split()}
-
-
-def environment() -> dict[str, str]:
-    """The zygote's: this process's, with what keeps it free of threads unless it is set, and Pipecat's hook.
-
-    What opens all sessions' payloads is not for bots.
-    """
-    inherited = settings.inherited(PAYLOAD_KEYS=None)
-    hooks = [*filter(None, inherited.get("PIPECAT_SETUP_FILES", "").split(os.pathsep)), str(HOOK)]
-    return {**UNLESS_SET, **inherited, "PIPECAT_SETUP_FILES": os.pathsep.join(hooks)}

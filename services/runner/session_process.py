@@ -53,6 +53,7 @@ from services.runner.settings import RunnerSettings
 from shared.contract import Ended, Failed, Failure, Launch, Reason
 from shared.errors import RoomRefused
 from shared.launches import after
+from shared.time_slices import PROMPT_S, take_turns_of
 
 if TYPE_CHECKING:
     from services.runner.pipelines import Seen
@@ -120,6 +121,7 @@ async def _serve(
     pipe: Pipe[ToProcess] = await open_pipe(end, ToProcess)
     await asyncio.create_task(_rehearse(settings, timer))
     timer.stop()
+    take_turns_of(PROMPT_S)
     pipe.send(Ready(after_s=time.monotonic() - started))
     begin = await pipe.receive()
     if isinstance(begin, Begin):
@@ -182,7 +184,7 @@ class Session:
         outlet.open(self._launch, self._pipe.send, transcripts=self._settings.events_transcripts)
         if time.monotonic() >= self._fence():
             _exit(1)  # the supervisor was frozen on its way here: another may have the session
-        bot, orders, refused, replaced, exited, commands = self._start_all()
+        bot, orders, refused, replaced, exited, commands = await self._start_all()
         await asyncio.wait({bot, orders, refused, replaced, exited}, return_when=asyncio.FIRST_COMPLETED)
         # A pipeline that is about to end would swallow them; they are the next bot's, or too late.
         commands.cancel()
@@ -207,17 +209,18 @@ class Session:
 
     async def rehearse(self) -> None:
         """From the launch to a bot that returns at once, and no further."""
-        bot, *_ = self._start_all()
+        bot, *_ = await self._start_all()
         await bot
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _start_all(self) -> tuple[asyncio.Task[Any], ...]:
+    async def _start_all(self) -> tuple[asyncio.Task[Any], ...]:
         """Call the bot, and heed whoever may have a say in how long it stays."""
         bot_logs.bind(self._launch)
         self._arm_kernel()
         bot = self._start(self._call_bot())
+        await asyncio.sleep(0)  # somebody waits for the bot, and for nothing else here
         orders = self._start(self._listen())
         refused = self._start(self._wait_for_join_error())
         replaced = self._start(self._wait_for_replacement())

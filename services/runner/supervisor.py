@@ -259,11 +259,13 @@ class Supervisor:
     async def _tell(self) -> None:
         while True:
             self._slots.changed.clear()
-            await self._answered(partial(announce, self._redis, self._presence()))
+            presence = self._presence()
+            await self._answered(partial(announce, self._redis, presence))
             with suppress(TimeoutError):
                 async with asyncio.timeout(PRESENCE_EVERY_S):
                     await self._slots.changed.wait()
-                    await asyncio.sleep(SOON_S)
+                    # The first warm slot is waited for.
+                    await asyncio.sleep(0 if presence.state == "starting" else SOON_S)
 
     async def _obey(self, shutdown: Shutdown) -> None:
         """Look whether somebody wants this runner to drain, as it does on the first signal."""

@@ -10,6 +10,11 @@ the supervisor is the reaper of orphans. So the zygote may die without harm to a
 """
 
 import gc
+
+if __name__ == "__main__":
+    # Neither for imports nor for what is shared: a collection takes its time, and leaves holes which forks write into.
+    gc.disable()
+
 import importlib
 import os
 import socket
@@ -18,6 +23,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -29,6 +35,7 @@ from services.runner.process_names import ZYGOTE, be_called
 from services.runner.repertoire import Late, Repertoire
 from services.runner.settings import RunnerSettings
 from shared import logs, settings
+from shared.time_slices import PATIENT_S, take_turns_of
 
 PIPELINE_MODULES = (
     "pipecat.runner.utils",
@@ -45,8 +52,9 @@ SOURCE_FILE = bot_source.__file__
 def main(control: socket.socket, late: dict[str, Late]) -> None:
     """Mould, then fork until the supervisor hangs up."""
     be_called(ZYGOTE)
+    take_turns_of(PATIENT_S)
     configuration = settings.load(RunnerSettings)
-    logs.setup("bot", level=configuration.log_level, form=configuration.log_format)
+    logs.setup("bot", level=configuration.log_level, form=configuration.log_format, strike=bot_logs.without_secrets)
     started = time.monotonic()
     source = Source()
     bots: dict[str, Bot] = {}
@@ -57,15 +65,14 @@ def main(control: socket.socket, late: dict[str, Late]) -> None:
     if announced or PIPELINES in sys.modules:
         _import_for_pipelines()
     bot_logs.setup(configuration.log_level)
-    gc.collect()
-    gc.disable()
     gc.freeze()
     moulded = Moulded(
         import_s=time.monotonic() - started,
         late={agent: bot.why for agent, bot in late.items()},
         errors={agent: bot.error for agent, bot in bots.items() if bot.error},
     )
-    control.send(msgspec.json.encode(moulded))
+    with suppress(BrokenPipeError):
+        control.send(msgspec.json.encode(moulded))
     _fork_on_request(control, Repertoire(configuration.sources, source, bots, late), configuration)
 
 
@@ -76,7 +83,9 @@ def _load(source: Source, name: str, start_anew: Callable[[Late], None]) -> Bot:
     bot = source.bot(name)
     if isinstance(bot.module, BaseException) and bot.module.__cause__:
         _print_bots_part(bot.module.__cause__)
-    if found := unforkable(threading.active_count() - 1, _native_threads(), _sockets() - before):
+    if _left(before):
+        gc.collect()  # what was dropped is perhaps not closed yet
+    if found := _left(before):
         why = f"its import {found}, and takes {time.monotonic() - started:.2f} s for each session process"
         start_anew(Late(why=why, has_pipelines=bot.has_pipelines))
     return bot
@@ -96,6 +105,10 @@ def _print_bots_part(error: BaseException) -> None:
     ):
         trace = trace.tb_next
     traceback.print_exception(type(error), error, trace)
+
+
+def _left(sockets_before: int) -> str:
+    return unforkable(threading.active_count() - 1, _native_threads(), _sockets() - sockets_before)
 
 
 def unforkable(threads: int, native_threads: int, sockets: int) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
+from services.runner import mould
 from services.runner.__main__ import main
 from services.runner.settings import RunnerSettings
 from shared import logs, settings
@@ -13,7 +14,7 @@ from tests.bench import probe
 async def probed(configuration: RunnerSettings) -> None:
     """Run until told to stop."""
     async with probe.lags() as lags:
-        await main(configuration)
+        await main(configuration, mould.start())
     probe.write(Path(os.environ["BENCH_NOTES"], "supervisor.json"), lags=lags)
 
 
