@@ -248,6 +248,8 @@ class Launch(Wire, frozen=True, kw_only=True):
     """Which of the fleet's bots; empty is the default one."""
     owner: bool = False
     """The Daily room is the fleet's own: the token that the runner gets for its bot makes it an owner."""
+    traceparent: str = ""
+    """The trace that this is part of and the span that wrote it, in the form of W3C; empty if there is none."""
 
 
 class Event(Wire, frozen=True, kw_only=True, tag_field="type"):

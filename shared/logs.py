@@ -1,6 +1,6 @@
 """Logs: a fixed event name and fields. JSON for machines, one readable line on a terminal.
 
-`session_id` and `attempt` are bound once, where a launch is read, with `structlog.contextvars`. No speech, no tokens.
+`session_id`, `attempt` and `trace_id` are bound once, where a launch is read. No speech, no tokens.
 """
 
 import logging
@@ -9,8 +9,18 @@ from typing import Literal
 
 import structlog
 
+from shared import traceparent
+from shared.contract import Launch
+
 # Without the variables of each frame, which structlog shows by default: they hold tokens.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
+def whose(launch: Launch) -> dict[str, str | int]:
+    """The fields that name a launch in a line."""
+    trace_id = traceparent.trace_id(launch.traceparent)
+    told: dict[str, str | int] = {"session_id": launch.session_id, "attempt": launch.attempt}
+    return {**told, "trace_id": trace_id} if trace_id else told
 
 
 def setup(service: str, *, level: str, form: Literal["auto", "json", "console"]) -> None:

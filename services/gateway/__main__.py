@@ -15,7 +15,7 @@ from services.gateway.app import create_app
 from services.gateway.parts import ANSWER_S, assemble
 from services.gateway.server import serve
 from services.gateway.settings import GatewaySettings
-from shared import logs
+from shared import logs, traces
 from shared.errors import SettingsError
 from shared.redis_connection import connect
 from shared.settings import load
@@ -39,7 +39,9 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     logs.setup("gateway", level=settings.log_level, form=settings.log_format)
+    traces.setup("gateway", settings)
     uvloop.run(_run(settings))
+    traces.close()
     return 0
 
 

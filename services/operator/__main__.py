@@ -19,7 +19,7 @@ from services.operator.settings import OperatorSettings
 from services.operator.share import Share
 from services.operator.webhook_sender import sender
 from services.operator.webhooks import Webhooks
-from shared import logs, redis_connection
+from shared import logs, redis_connection, traces
 from shared.errors import SettingsError
 from shared.health import health_server
 from shared.lifecycle import shutdown_signals
@@ -74,4 +74,6 @@ if __name__ == "__main__":
     except SettingsError as error:
         sys.exit(f"operator: {error}")
     logs.setup("operator", level=settings.log_level, form=settings.log_format)
+    traces.setup("operator", settings)
     asyncio.run(main(settings))
+    traces.close()

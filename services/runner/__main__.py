@@ -17,7 +17,7 @@ from services.runner.live_session import Runner
 from services.runner.settings import RunnerSettings
 from services.runner.slots import Slots
 from services.runner.supervisor import Supervisor
-from shared import logs, settings
+from shared import logs, settings, traces
 from shared.activity import ActivityLog
 from shared.claims import Claims
 from shared.commands import Inbox
@@ -62,4 +62,6 @@ if __name__ == "__main__":
     except SettingsError as error:
         sys.exit(f"runner: {error}")
     logs.setup("runner", level=loaded.log_level, form=loaded.log_format)
+    traces.setup("runner", loaded)
     asyncio.run(main(loaded))
+    traces.close()

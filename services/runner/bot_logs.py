@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from shared.contract import Launch
+from shared.logs import whose
 
 if TYPE_CHECKING:
     from loguru import Message
@@ -17,7 +18,7 @@ _secrets: set[str] = set()
 
 def bind(launch: Launch) -> None:
     """Name the session in every line of this process from now on, and strike its token out of all."""
-    structlog.contextvars.bind_contextvars(session_id=launch.session_id, attempt=launch.attempt)
+    structlog.contextvars.bind_contextvars(**whose(launch))
     hide(launch.token)
 
 

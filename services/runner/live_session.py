@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from services.runner.attempt_trace import AttemptTrace
 from services.runner.call_log import CallLog
 from services.runner.conclusion import conclude, pause_s
 from services.runner.forks import SessionProcess
@@ -26,6 +27,7 @@ from services.runner.pipe import (
     InRoom,
     Offered,
     Over,
+    Recorded,
     Renewed,
     Stop,
     ToSupervisor,
@@ -52,6 +54,7 @@ from shared.contract import (
 )
 from shared.events import ran_s
 from shared.launches import Claim, Launches
+from shared.logs import whose
 
 log = structlog.get_logger()
 
@@ -80,7 +83,8 @@ class LiveSession:
         """The bot is in its room."""
         self._runner = runner
         self._settings = runner.settings
-        self._launch = claim.launch
+        self._trace = AttemptTrace(claim, runner.name, runner.start)
+        self._launch = self._trace.within(claim.launch)
         self._process = process
         self._renewed_at = renewed_at
         self._lost = False
@@ -88,7 +92,7 @@ class LiveSession:
         self._waits_for_client = claim.launch.transport == "webrtc"
         self._ordered: Reason | None = None
         self._dismissed = asyncio.Event()
-        self._log = log.bind(session_id=claim.launch.session_id, attempt=claim.launch.attempt)
+        self._log = log.bind(**whose(claim.launch))
         self._over: Over | None = None
         self._early: list[Do] | None = []
         """Commands that came before the process knows its launch; None from then on."""
@@ -101,7 +105,7 @@ class LiveSession:
 
     async def run(self) -> bool:
         """See the session through. False: it goes on elsewhere, in another attempt."""
-        structlog.contextvars.bind_contextvars(session_id=self._launch.session_id, attempt=self._launch.attempt)
+        structlog.contextvars.bind_contextvars(**whose(self._launch))
         writer = asyncio.create_task(self._writes.run())
         call_log = asyncio.create_task(self._call_log.run())
         try:
@@ -122,6 +126,7 @@ class LiveSession:
             call_log.cancel()
             self._process.kill()
             await self._process.exited.wait()
+            self._trace.close()
             if not self._settled:
                 self._runner.inbox.close(self._launch.session_id)
 
@@ -153,6 +158,7 @@ class LiveSession:
                 renewed_at=self._renewed_at,
             )
         )
+        self._trace.handed_over()
         for do in self._early or ():
             self._process.pipe.send(do)
         self._early = None
@@ -229,6 +235,8 @@ class LiveSession:
                 self._reply(entry, command, reply)
             case Happened():
                 self._call_log.take(message)
+            case Recorded():
+                self._trace.take(message)
             case Over():
                 self._over = message
                 self._expect_exit()
@@ -252,6 +260,7 @@ class LiveSession:
         self._timers.stop("join")
         self._end_in(max(self._launch.max_duration_s - self._ran_s, 0.0), now)
         self._report(Running(**self._whose()))
+        self._trace.in_room()
         self._log.info("bot_in_room", after_s=round(now - self._began, 3))
 
     def _end_in(self, left_s: float, now: float) -> None:
@@ -281,6 +290,7 @@ class LiveSession:
         following = conclude(self._launch, reason, message, self._settings.max_attempts)
         if isinstance(following, Launch) and await self._dismissed_within(self._pause_s(reason)):
             following = conclude(self._launch, Reason.LEFT, "", self._settings.max_attempts)
+        self._trace.over(reason, well=isinstance(following, Ended))
         self._log.info("attempt_over", reason=reason, message=message, next=type(following).__name__.lower())
         # Afterwards the lease is gone.
         self._writes.put(self._call_log.write)

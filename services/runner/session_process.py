@@ -49,6 +49,7 @@ from services.runner.pipe import (
 )
 from services.runner.process_names import SESSION_PROCESS, be_called
 from services.runner.repertoire import Repertoire
+from services.runner.session_spans import spans
 from services.runner.settings import RunnerSettings
 from shared.contract import Ended, Failed, Failure, Launch, Reason
 from shared.errors import RoomRefused
@@ -90,6 +91,10 @@ def main(end: socket.socket, bots: Repertoire, settings: RunnerSettings) -> NoRe
     if bots.late:
         bots.complete()
         bot_logs.setup(settings.log_level)
+    if settings.traces:
+        from services.runner import bot_spans  # noqa: PLC0415 - who has no collector does not pay for it
+
+        bot_spans.record(transcripts=settings.events_transcripts)
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         exited: Exited = loop.create_future()
@@ -179,6 +184,10 @@ class Session:
     async def run(self) -> None:
         """From the launch to its end, whoever brings it about."""
         outlet.open(self._launch, self._pipe.send, transcripts=self._settings.events_transcripts)
+        if self._settings.traces:
+            from services.runner import bot_spans  # noqa: PLC0415 - who has no collector does not pay for it
+
+            bot_spans.outlet.open(self._pipe.send)
         if time.monotonic() >= self._fence():
             _exit(1)  # the supervisor was frozen on its way here: another may have the session
         bot, orders, refused, replaced, exited, commands = self._start_all()
@@ -193,6 +202,7 @@ class Session:
         else:
             over = next(one.result() for one in (exited, replaced, refused) if one.done())
             await self._leave(bot, over.reason, self._settings.stop_grace_s)
+        spans.over()
         _flush()
         self._pipe.send(over)
         self._pipe.end()
@@ -215,6 +225,7 @@ class Session:
     def _start_all(self) -> tuple[asyncio.Task[Any], ...]:
         """Call the bot, and heed whoever may have a say in how long it stays."""
         bot_logs.bind(self._launch)
+        spans.begin(self._launch)
         self._arm_kernel()
         bot = self._start(self._call_bot())
         orders = self._start(self._listen())
@@ -246,6 +257,7 @@ class Session:
             self._pipe.send(Entering())
             # After the bot's first step, and not at all if that was its last.
             arrival = asyncio.get_running_loop().call_soon(self._arrive)
+        spans.entered()
         try:
             await self._bot.module.bot(arguments)
         except BaseException as error:
@@ -271,6 +283,7 @@ class Session:
         if not self._in_room.is_set():
             self._in_room.set()
             self._pipe.send(InRoom())
+            spans.arrived()
 
     async def _wait_for_arrival(self) -> None:
         if self._signalling is not None:

@@ -57,6 +57,8 @@ def main(control: socket.socket, late: dict[str, Late]) -> None:
     if announced or PIPELINES in sys.modules:
         _import_for_pipelines()
     bot_logs.setup(configuration.log_level)
+    if configuration.traces:
+        importlib.import_module("services.runner.bot_spans")
     gc.collect()
     gc.disable()
     gc.freeze()

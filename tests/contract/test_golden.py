@@ -76,6 +76,7 @@ LAUNCH = Launch(
     redriven_from="s0",
     agent="sales",
     owner=True,
+    traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 )
 EVENT: dict[str, Any] = {"session_id": "s1", "attempt": 1}
 ACTIVITY: dict[str, Any] = {**EVENT, "ago_s": 0.25, "dropped": 3}
