@@ -36,7 +36,7 @@ class Exporting(Recorder):
         )
         """What this service is."""
         self._provider = TracerProvider(resource=self.resource, shutdown_on_exit=False)
-        self._sending = BatchSpanProcessor(_Complaining(OTLPSpanExporter()))
+        self._sending = BatchSpanProcessor(_Complaining(OTLPSpanExporter(), service))
         self._provider.add_span_processor(self._sending)
         super().__init__(self._provider)
 
@@ -54,17 +54,18 @@ class Exporting(Recorder):
 class _Complaining(SpanExporter):
     """Says once that the collector is away, and once that it is back."""
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(self, exporter: SpanExporter, service: str) -> None:
         self._exporter = exporter
+        self._log = _log.bind(service=service)  # on the thread that sends, nothing else is bound
         self._away = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._exporter.export(spans)
         away = result is not SpanExportResult.SUCCESS
         if away and not self._away:
-            _log.warning("traces_not_sent", spans=len(spans))
+            self._log.warning("traces_not_sent", spans=len(spans))
         elif self._away and not away:
-            _log.info("traces_sent_again")
+            self._log.info("traces_sent_again")
         self._away = away
         return result
 
