@@ -393,6 +393,8 @@ class Command(Wire, frozen=True, kw_only=True, tag_field="type"):
     command_id: str
     reply_to: str | None = None
     expires_s: float | None = None
+    traceparent: str = ""
+    """The trace of the request that sent it, as in `Launch`."""
 
 
 class Say(Command, frozen=True, kw_only=True, tag="say"):

@@ -142,10 +142,10 @@ class Launches:
         With the id of a dead letter the launch takes its place: accepted and deleted in one step, or neither.
         """
         stream = launch_stream(launch.agent, 1)
-        with traces.publishing("offer", stream, traces.current() or launch.traceparent, launch.session_id, 1) as span:
+        with traces.publishing("offer", stream, traces.current() or launch.traceparent, launch.session_id) as span:
             launch = msgspec.structs.replace(launch, traceparent=span.traceparent)
             offered = await self._write_offer(launch, queue_limit, letter)
-            span.set("pipefleet.outcome", offered.outcome)
+            span.set(traces.OUTCOME, offered.outcome)
         return offered
 
     async def _write_offer(self, launch: Launch, queue_limit: int, letter: str) -> Offered:
@@ -301,7 +301,8 @@ class Launches:
         match following:
             case Launch(session_id=session_id, attempt=attempt, traceparent=parent):
                 stream = launch_stream(following.agent, attempt)
-                with traces.publishing("requeue", stream, parent, session_id, attempt) as span:
+                with traces.publishing("requeue", stream, parent, session_id) as span:
+                    span.set(traces.ATTEMPT, attempt)
                     span.set(traces.REASON, following.failures[-1].reason if following.failures else "")
                     following = msgspec.structs.replace(following, traceparent=span.traceparent)
                     return await self.requeue(claim.entry, holder, following, age_ms=age_ms) is not None

@@ -21,6 +21,8 @@ Value: TypeAlias = str | int | float | bool
 ATTEMPT = "pipefleet.attempt"
 REASON = "pipefleet.reason"
 SESSION = "session.id"
+COMMAND = "pipefleet.command"
+OUTCOME = "pipefleet.outcome"
 """Attributes of our own, and the usual name for a session's."""
 
 
@@ -121,24 +123,23 @@ def begin(name: str, *, kind: Kind = "internal", attributes: Mapping[str, Value]
     return _recorder.start(name, "", kind, time.time_ns(), attributes or {})
 
 
-def publishing(operation: str, stream: str, parent: str, session_id: str, attempt: int) -> Span:
-    """A span in which a launch is written to a stream."""
+def publishing(operation: str, stream: str, parent: str, session_id: str) -> Span:
+    """A span in which something for a session is written to a stream."""
     if _recorder is None:
         return Span(traceparent.valid(parent))
+    about = messaging(operation, stream, session_id)
     return start(
-        f"{operation} {stream}", parent, kind="producer", attributes=about(operation, stream, session_id, attempt)
+        f"{operation} {stream}", parent, kind="producer", attributes={**about, "messaging.operation.type": "send"}
     )
 
 
-def about(operation: str, stream: str, session_id: str, attempt: int) -> dict[str, Value]:
-    """What is told of a launch on its way, in the words of the semantic conventions for messaging."""
+def messaging(operation: str, stream: str, session_id: str) -> dict[str, Value]:
+    """What is told of something on its way through a stream, in the words of the semantic conventions."""
     return {
         "messaging.system": "redis",
         "messaging.operation.name": operation,
-        "messaging.operation.type": "process" if operation == "claim" else "send",
         "messaging.destination.name": stream,
         SESSION: session_id,
-        ATTEMPT: attempt,
     }
 
 

@@ -39,11 +39,12 @@ async def test_a_launch_is_one_trace_from_the_request_to_the_first_sound_with_pi
     fleet_of: StartFleet, tell: Callable[..., None]
 ) -> None:
     async with collecting() as collector, fleet_of(bot=ASSISTANT, slots=1, **collector.env) as fleet:
-        said = {"traceparent": CALLERS}
-        started = await fleet.http.post("/start", json={"transport": "webrtc"}, headers=said)
+        named = {"traceparent": CALLERS}
+        started = await fleet.http.post("/start", json={"transport": "webrtc"}, headers=named)
         session_id = started.json()["sessionId"]
         async with caller(fleet, session_id) as peer:
             await peer.wait_for_sound()
+            said = await fleet.http.post("/admin", json={"session_id": session_id, "type": "interrupt", "wait": 5})
         await collector.until(lambda seen: seen.named("session") and seen.named("conversation"))
         log = fleet.runners[0].output()
     tell(collector.tree(CALLERS_TRACE), under="A launch as a tree")
@@ -51,6 +52,10 @@ async def test_a_launch_is_one_trace_from_the_request_to_the_first_sound_with_pi
     for name in ("start bot", "hand over", "enter room", "first audio", "conversation"):
         assert path_of(collector, name, CALLERS_TRACE) == [*launch, name]
     assert path_of(collector, "tts", CALLERS_TRACE) == [*launch, "conversation", "turn", "tts"]
+    [delivered] = collector.named("deliver interrupt")
+    command = ["POST /admin", "send {bot}:commands", "deliver interrupt"]
+    assert path_of(collector, "deliver interrupt", delivered.trace_id) == command
+    assert (delivered.attributes["pipefleet.outcome"], said.json()["outcome"]) == ("delivered", "delivered")
     services = {span.name: span.service for span in collector.spans}
     assert services["POST /start"] == services["offer {bot}:launch"] == "pipefleet-gateway"
     assert services["session"] == services["first audio"] == services["conversation"] == "pipefleet-runner"
@@ -75,7 +80,7 @@ async def test_a_cold_start_and_the_next_attempt_of_a_bot_that_died_are_in_the_s
         await collector.until(lambda seen: len(seen.named("session")) == 2 and seen.named("cold start"))
     first, second = collector.named("session")
     trace_id = first.trace_id
-    assert {span.trace_id for span in collector.spans if span.attributes.get("session.id")} == {trace_id}
+    assert {span.trace_id for span in collector.spans if "pipefleet.attempt" in span.attributes} == {trace_id}
     assert [span.attributes["pipefleet.attempt"] for span in (first, second)] == [1, 2]
     assert [span.attributes["pipefleet.reason"] for span in (first, second)] == ["bot_died", "left"]
     assert [span.failed for span in (first, second)] == [True, False]

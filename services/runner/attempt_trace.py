@@ -10,7 +10,8 @@ import msgspec
 
 from services.runner.pipe import Recorded
 from shared import traces
-from shared.contract import CLAIMS, Launch, Reason, Start, launch_stream
+from shared.commands import Received, Unreadable, kind_of
+from shared.contract import CLAIMS, Launch, Outcome, Reason, Reply, Start, launch_stream
 from shared.entries import milliseconds
 from shared.launches import Claim
 
@@ -22,6 +23,8 @@ class AttemptTrace:
         launch = claim.launch
         self._span = traces.Span(launch.traceparent)
         self._handing_over = self._span
+        self._commands: dict[str, traces.Span] = {}
+        self._session_id = launch.session_id
         if not traces.recorded():
             return
         now_ns = time.time_ns()
@@ -36,7 +39,9 @@ class AttemptTrace:
             kind="consumer",
             at_ns=now_ns,
             attributes={
-                **traces.about("claim", stream, launch.session_id, launch.attempt),
+                **traces.messaging("claim", stream, launch.session_id),
+                "messaging.operation.type": "process",
+                traces.ATTEMPT: launch.attempt,
                 "messaging.message.id": claim.entry,
                 "messaging.consumer.group.name": CLAIMS,
                 "messaging.client.id": runner,
@@ -59,6 +64,21 @@ class AttemptTrace:
         """The bot is where it should be."""
         self._span.event("in room")
 
+    def deliver(self, entry: str, command: Received) -> None:
+        """A command is on its way to the bot; it is part of the trace of its own request."""
+        if traces.recorded() and not isinstance(command, Unreadable):
+            kind = kind_of(command)
+            about = traces.messaging("deliver", "{bot}:commands", self._session_id)
+            span = traces.start(f"deliver {kind}", command.traceparent, kind="consumer", attributes=about)
+            span.set(traces.COMMAND, kind)
+            self._commands[entry] = span
+
+    def delivered(self, entry: str, reply: Reply) -> None:
+        """What became of a command."""
+        if span := self._commands.pop(entry, None):
+            span.set(traces.OUTCOME, reply.outcome.value)
+            span.end((reply.reason or reply.outcome).value if reply.outcome is Outcome.FAILED else "")
+
     def take(self, recorded: Recorded) -> None:
         """A span of the session process: send it on."""
         if traces.recorded():
@@ -73,5 +93,6 @@ class AttemptTrace:
 
     def close(self) -> None:
         """Whatever has not come to an end has been broken off."""
-        self._handing_over.end("broken off")
+        for span in (self._handing_over, *self._commands.values()):
+            span.end("broken off")
         self._span.end("broken off")

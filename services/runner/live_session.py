@@ -175,6 +175,7 @@ class LiveSession:
 
     def deliver(self, entry: str, command: Received) -> None:
         """Take a command to the bot, or act on it."""
+        self._trace.deliver(entry, command)
         match command:
             case Leave(command_id=command_id):
                 self._dismissed.set()
@@ -345,6 +346,7 @@ class LiveSession:
 
     def _reply(self, entry: str, command: Received, reply: Reply) -> None:
         """Also when the lease is lost: what the bot has had, it has had."""
+        self._trace.delivered(entry, reply)
         write = partial(self._runner.inbox.reply, self._launch.session_id, entry, command, reply)
         self._writes.put(partial(write, attempt=self._launch.attempt))
 
