@@ -5,12 +5,15 @@
 
 import logging
 import sys
-from typing import Literal
+from types import TracebackType
+from typing import Literal, TypeAlias
 
 import structlog
 
 from shared import traceparent
 from shared.contract import Launch
+
+Form: TypeAlias = Literal["auto", "json", "console"]
 
 # Without the variables of each frame, which structlog shows by default: they hold tokens.
 _TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
@@ -23,21 +26,27 @@ def whose(launch: Launch) -> dict[str, str | int]:
     return {**told, "trace_id": trace_id} if trace_id else told
 
 
-def setup(service: str, *, level: str, form: Literal["auto", "json", "console"]) -> None:
+def for_people(form: Form) -> bool:
+    """Whether lines are written for people, and not for machines."""
+    return form == "console" or (form == "auto" and sys.stderr.isatty())
+
+
+def setup(service: str, *, level: str, form: Form) -> None:
     """Send structlog and the standard library's log through one format to standard error."""
-    for_people = form == "console" or (form == "auto" and sys.stderr.isatty())
+    console = for_people(form)
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if for_people
+        if console
         else structlog.processors.JSONRenderer()
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if for_people else "iso", utc=not for_people),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
     ]
-    if not for_people:
+    if not console:
         shared.append(_TRACEBACKS)
+        sys.excepthook = _crashed
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -50,6 +59,7 @@ def setup(service: str, *, level: str, form: Literal["auto", "json", "console"])
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -60,3 +70,8 @@ def setup(service: str, *, level: str, form: Literal["auto", "json", "console"])
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The end of a process that nobody has foreseen, as one line."""
+    structlog.get_logger().critical("crashed", exc_info=(kind, error, trace))

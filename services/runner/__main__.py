@@ -41,7 +41,8 @@ async def main(configuration: RunnerSettings) -> None:
     agents = configuration.agents
     claims, inbox, launches = Claims(redis, name, agents), Inbox(redis, name), Launches(redis, agents)
     runner = Runner(name, "cold" if auto_start else "warm", launches, inbox, ActivityLog(redis), configuration)
-    slots = Slots(1 if auto_start else configuration.runner_slots, Zygote())
+    zygote = Zygote(logs_output=not logs.for_people(configuration.log_format))
+    slots = Slots(1 if auto_start else configuration.runner_slots, zygote)
     sweep = Sweep(redis, lease_s=configuration.lease_s, max_attempts=configuration.max_attempts)
     supervisor = Supervisor(runner, redis, claims, slots, sweep)
     gc.freeze()  # all this stays: the collector need not look through it again

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
 
 _secrets: set[str] = set()
 """This process's, for it has one session."""
+_tell: list[Callable[[str], None]] = []
+"""Who wants to know of them."""
 
 
 def bind(launch: Launch) -> None:
     """Name the session in every line of this process from now on, and strike its token out of all."""
     structlog.contextvars.bind_contextvars(**whose(launch))
-    hide(launch.token)
+    if launch.token:
+        _secrets.add(launch.token)  # the supervisor knows it
 
 
 def setup(level: str) -> None:
@@ -52,8 +56,25 @@ def setup(level: str) -> None:
 
 def hide(secret: str | None) -> None:
     """Strike this out of whatever is said from now on."""
-    if secret:
+    if secret and secret not in _secrets:
         _secrets.add(secret)
+        for tell in _tell:
+            tell(secret)
+
+
+def share(tell: Callable[[str], None]) -> None:
+    """Tell of every secret, those so far and those to come."""
+    for secret in _secrets:
+        tell(secret)
+    _tell.append(tell)
+
+
+def go_straight(fd: int) -> None:
+    """Write the lines of the log there, whatever has become of this process's standard error."""
+    stream = open(fd, "w", buffering=1)  # noqa: SIM115 - for as long as the process lives
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(stream)
 
 
 def without_secrets(text: str) -> str:

@@ -24,6 +24,7 @@ from services.runner.pipe import (
     EndsSoon,
     Entering,
     Happened,
+    Hidden,
     InRoom,
     Offered,
     Over,
@@ -100,6 +101,8 @@ class LiveSession:
         self._ran_s = 0.0
         """How long earlier attempts kept the session running, pauses between them included."""
         self._call_log = CallLog(runner.activity, claim, runner.name)
+        if process.output:
+            process.output.whose([claim.launch.token], **whose(claim.launch))
         self._timers = Timers()
         self._writes = Writes(lambda: self._lost)
 
@@ -108,6 +111,7 @@ class LiveSession:
         structlog.contextvars.bind_contextvars(**whose(self._launch))
         writer = asyncio.create_task(self._writes.run())
         call_log = asyncio.create_task(self._call_log.run())
+        printing = asyncio.create_task(output.run()) if (output := self._process.output) else None
         try:
             self._report(Starting(**self._whose(), runner=self._runner.name, start=self._runner.start))
             self._writes.put(self._listen_for_commands)
@@ -124,6 +128,8 @@ class LiveSession:
             self._timers.stop_all()
             writer.cancel()
             call_log.cancel()
+            if printing:
+                printing.cancel()
             self._process.kill()
             await self._process.exited.wait()
             self._trace.close()
@@ -236,13 +242,19 @@ class LiveSession:
                 self._reply(entry, command, reply)
             case Happened():
                 self._call_log.take(message)
-            case Recorded():
-                self._trace.take(message)
+            case Recorded() | Hidden():
+                self._note(message)
             case Over():
                 self._over = message
                 self._expect_exit()
             case _:
                 pass
+
+    def _note(self, message: Recorded | Hidden) -> None:
+        if isinstance(message, Recorded):
+            self._trace.take(message)
+        elif self._process.output:
+            self._process.output.hide([message.secret])
 
     def _expect_in_room(self) -> None:
         """From now on it is on the bot to be in its room in time."""

@@ -10,6 +10,7 @@
 | `Do`       | supervisor | a command becomes frames                                                |
 | `Done`     | process    | the command is acknowledged, its sender told                            |
 | `Happened` | process    | what went on in the call is told, as far as there is room for it        |
+| `Hidden`   | process    | a secret is struck out of what the bot prints                           |
 | `Recorded` | process    | a span is sent on to the collector                                      |
 | `Renewed`  | supervisor | the fence moves on                                                      |
 | `EndsSoon` | supervisor | the bot's pipeline gets a `SessionEndingFrame`                          |
@@ -106,6 +107,12 @@ class Happened(_Message, frozen=True, kw_only=True):
     activity: AnyActivity
 
 
+class Hidden(_Message, frozen=True, kw_only=True):
+    """Something that no line may show, and that the supervisor may not know."""
+
+    secret: str
+
+
 class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Something within a span."""
 
@@ -156,7 +163,7 @@ class Over(_Message, frozen=True, kw_only=True):
 
 
 ToProcess = Begin | Do | Renewed | EndsSoon | Stop
-ToSupervisor = Forked | Ready | Entering | InRoom | Offered | Done | Happened | Recorded | Over
+ToSupervisor = Forked | Ready | Entering | InRoom | Offered | Done | Happened | Hidden | Recorded | Over
 
 
 class Pipe(Generic[M]):

@@ -36,6 +36,7 @@ from services.runner.pipe import (
     EndsSoon,
     Entering,
     Forked,
+    Hidden,
     InRoom,
     Offered,
     Over,
@@ -126,6 +127,7 @@ async def _serve(
     await asyncio.create_task(_rehearse(settings, timer))
     timer.stop()
     pipe.send(Ready(after_s=time.monotonic() - started))
+    bot_logs.share(lambda secret: pipe.send(Hidden(secret=secret)))
     begin = await pipe.receive()
     if isinstance(begin, Begin):
         await Session(pipe, begin, bots.bot(begin.launch.agent), settings, timer, exited=exited).run()
