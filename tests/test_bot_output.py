@@ -70,5 +70,5 @@ async def test_a_bot_whose_supervisor_is_gone_can_still_print(fleet_of: StartFle
         left = tmp_path / "left"
         await fleet.join(wait_s=20, transport="none", body={"do": "nothing", "left": str(left)})
         fleet.runners[0].kill()
-        await until(left.exists)
+        await until(lambda: left.exists() and left.read_text())
     assert left.read_text() == "after printing"

@@ -67,7 +67,7 @@ async def test_a_launch_is_one_trace_from_the_request_to_the_first_sound_with_pi
 
 
 async def test_a_cold_start_and_the_next_attempt_of_a_bot_that_died_are_in_the_same_trace(
-    fleet_of: StartFleet, tmp_path: Path
+    fleet_of: StartFleet, tmp_path: Path, tell: Callable[..., None]
 ) -> None:
     record = tmp_path / "record"
     env = {"BOT_RECORD": str(record), "OVERFLOW_GRACE": "0.05"}
@@ -79,6 +79,7 @@ async def test_a_cold_start_and_the_next_attempt_of_a_bot_that_died_are_in_the_s
         await fleet.http.post("/leave", json={"room_url": joined["room_url"]})
         await collector.until(lambda seen: len(seen.named("session")) == 2 and seen.named("cold start"))
     first, second = collector.named("session")
+    tell(collector.tree(first.trace_id), under="A cold start and a bot that died, as a tree")
     trace_id = first.trace_id
     assert {span.trace_id for span in collector.spans if "pipefleet.attempt" in span.attributes} == {trace_id}
     assert [span.attributes["pipefleet.attempt"] for span in (first, second)] == [1, 2]
