@@ -203,7 +203,8 @@ class LiveSession:
         """The lease was renewed, by a call that was made at this time."""
         self._renewed_at = at
         self._timers.set("fence", at + self._settings.fence_s, self._fence)
-        self._process.pipe.send(Renewed(at=at))
+        if self._early is None:  # before, its launch will tell it, which must be the first that it hears
+            self._process.pipe.send(Renewed(at=at))
 
     def lose(self) -> None:
         """The lease is another's: stop the bot now, and write nothing more."""
