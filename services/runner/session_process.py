@@ -52,6 +52,7 @@ from services.runner.process_names import SESSION_PROCESS, be_called
 from services.runner.repertoire import Repertoire
 from services.runner.session_spans import spans
 from services.runner.settings import RunnerSettings
+from shared import traceparent
 from shared.contract import Ended, Failed, Failure, Launch, Reason
 from shared.errors import RoomRefused
 from shared.launches import after
@@ -141,7 +142,15 @@ async def _rehearse(settings: RunnerSettings, timer: KernelTimer) -> None:
     here, there = socket.socketpair()
     supervisor: Pipe[ToSupervisor] = await open_pipe(there, ToSupervisor)
     pipe: Pipe[ToProcess] = await open_pipe(here, ToProcess)
-    launch = Launch(session_id="", room_url="", transport="none", deadline_s=1.0, max_duration_s=1.0, body={})
+    launch = Launch(
+        session_id="",
+        room_url="",
+        transport="none",
+        deadline_s=1.0,
+        max_duration_s=1.0,
+        body={},
+        traceparent=traceparent.fresh() if settings.traces else "",
+    )
     supervisor.send(Begin(entry="0-0", holder="", launch=launch, renewed_at=time.monotonic()))
     begin = await pipe.receive()
     if isinstance(begin, Begin):
