@@ -260,6 +260,8 @@ class Launch(Wire, frozen=True, kw_only=True):
     owner: bool = False
     """The Daily room is the fleet's own: the token that the runner gets for its bot makes it an owner."""
     sealed: str = ""
+    traceparent: str = ""
+    """The trace that this is part of and the span that wrote it, in the form of W3C; empty if there is none."""
 
 
 class Event(Wire, frozen=True, kw_only=True, tag_field="type"):
@@ -408,6 +410,8 @@ class Command(Wire, frozen=True, kw_only=True, tag_field="type"):
     command_id: str
     reply_to: str | None = None
     expires_s: float | None = None
+    traceparent: str = ""
+    """The trace of the request that sent it, as in `Launch`."""
 
 
 class Say(Command, frozen=True, kw_only=True, tag="say"):

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from services.gateway.events.stream import ABORT
 from services.gateway.parts import Parts
+from services.gateway.request_traces import Traced
 from shared.lifecycle import Shutdown, shutdown_signals
 
 
@@ -43,7 +44,7 @@ def _break_off(transport: asyncio.Transport) -> None:
 async def serve(app: Litestar, parts: Parts) -> None:
     """Serve until told to stop; then take no more requests, and give those in hand a while to finish."""
     config = uvicorn.Config(
-        app,
+        Traced(app),
         host=parts.settings.gateway_host,
         port=parts.settings.gateway_port,
         lifespan="on",

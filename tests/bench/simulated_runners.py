@@ -88,7 +88,9 @@ async def stand_by(configuration: RunnerSettings) -> None:
     claims, inbox, launches = Claims(redis, name), Inbox(redis, name), Launches(redis)
     runner = Runner(name, "warm", launches, inbox, ActivityLog(redis), configuration)
     sweep = Sweep(redis, lease_s=configuration.lease_s, max_attempts=configuration.max_attempts)
-    await Supervisor(runner, redis, claims, Slots(configuration.runner_slots, Mould()), sweep).stand_by(Shutdown())
+    await Supervisor(
+        runner, redis, claims, Slots(configuration.runner_slots, Mould(logs_output=False)), sweep
+    ).stand_by(Shutdown())
 
 
 async def main(count: int) -> None:
