@@ -23,6 +23,7 @@ from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
 from services.gateway.auth import OPEN
+from services.gateway.page_headers import client_page_headers
 
 PACKAGE = "pipecat_ai_prebuilt"
 LOCAL_MEDIA = Path(__file__).parent / "client" / "local_media.js"
@@ -72,6 +73,7 @@ def client_page(agents: Sequence[str], directory: Path | None = None) -> Router:
         html_mode=True,
         opt=OPEN,
         before_request=partial(_with_agent_and_slash, agents[0]),
+        after_request=_with_headers,
     )
     local_media = LOCAL_MEDIA.read_text()
     router.register(_script(f"/{LOCAL_MEDIA.name}", local_media))
@@ -128,6 +130,11 @@ def _script(path: str, text: str) -> HTTPRouteHandler:
         return Response(text, media_type="text/javascript")
 
     return script
+
+
+async def _with_headers(response: Response[Any]) -> Response[Any]:
+    response.headers.update(client_page_headers())
+    return response
 
 
 async def _with_agent_and_slash(agent: str, request: Request[Any, Any, Any]) -> Redirect | None:

@@ -9,11 +9,12 @@ from typing import TypeAlias
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from services.gateway import sessions
+from services.gateway import rates, sessions
 from services.gateway.daily_api import DailyApi
 from services.gateway.daily_rooms import DailyRooms
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.events.feed import Feed
+from services.gateway.rates import Rates
 from services.gateway.replies import Replies
 from services.gateway.room_removal import RoomRemoval
 from services.gateway.sessions import Session
@@ -56,12 +57,13 @@ class Parts:
     commands: Commands
     feed: Feed
     replies: Replies
+    rates: Rates
     daily: Daily | None
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
         """Follow the streams for as long as the context lasts."""
-        followers = (self.feed, self.replies, *((self.daily.removal,) if self.daily else ()))
+        followers = (self.feed, self.replies, self.rates, *((self.daily.removal,) if self.daily else ()))
         readers = [asyncio.create_task(part.run()) for part in followers]
         try:
             yield
@@ -138,6 +140,7 @@ def assemble(settings: GatewaySettings, redis: Redis, readers_redis: Redis) -> P
         commands=Commands(redis),
         feed=feed,
         replies=Replies(readers_redis, gateway_id),
+        rates=Rates(redis, {"join": rates.parse(settings.join_rate), "other": rates.parse(settings.request_rate)}),
         daily=_daily(settings, redis, feed, gateway_id),
     )
 
