@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 import structlog
 from litestar import Request, Response, Router, get
 from litestar.datastructures import CacheControlHeader
+from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
@@ -27,6 +28,7 @@ from services.gateway.page_headers import client_page_headers
 
 PACKAGE = "pipecat_ai_prebuilt"
 LOCAL_MEDIA = Path(__file__).parent / "client" / "local_media.js"
+LONGEST_PATH = 255
 
 _DAILY_IMPORT = re.compile(r'import\{t as (?P<name>\w+)\}from"\./daily-esm-[\w-]+\.js"')
 _OUR_IMPORT = 'import{{LocalMediaCall as {name}}}from"../{file}"'
@@ -141,6 +143,8 @@ async def _with_agent_and_slash(agent: str, request: Request[Any, Any, Any]) -> 
     """The page names its files relative to itself, and starts sessions of the agent that its address names."""
     path = request.scope["raw_path"].partition(b"?")[0].decode("latin-1")
     query = request.scope["query_string"].decode("latin-1")
+    if "\0" in request.url.path or len(path) > LONGEST_PATH:
+        raise NotFoundException  # no file system has a file of this name; some say so with an error
     if agent and path in {"/client", "/client/"} and "agent" not in request.query_params:
         query = "&".join(filter(None, (query, urlencode({"agent": agent}))))
     elif path != "/client":

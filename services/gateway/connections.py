@@ -88,6 +88,8 @@ class Connection(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEAD:
             self._complaint = HeadTooLarge()
             raise _RefusedError
+        if sum(name == b"host" for name, _ in self.headers) > 1:
+            raise _RefusedError
         super().on_headers_complete()
         self._doing, self._due = _Doing.BODY, time.monotonic() + BODY_S
 

@@ -285,6 +285,10 @@ _FOREIGN = {
 """Code and sentence for the errors that the framework raises itself."""
 
 
+_CLIENT_IS_GONE = "client disconnected prematurely"
+"""The framework's word for a body that broke off, for which it has an error of its own servers only."""
+
+
 def complaint(text: str) -> str:
     """A sentence of msgspec's without its path and marks, such as `expected str, got int`."""
     sentence = text.partition(" - at ")[0].replace("`", "")
@@ -348,6 +352,8 @@ def _choices(request: Request[Any, Any, Any], name: str) -> tuple[str, ...]:
 
 
 def _foreign(request: Request[Any, Any, Any], error: HTTPException) -> Response[ErrorBody]:
+    if error.detail == _CLIENT_IS_GONE:
+        return answer(TooSlow())  # nobody reads it
     if error.status_code >= 500:
         return _unexpected(request, error)
     # The framework's own text for a bad request is about JSON or the query; neither quotes what was sent.
