@@ -27,7 +27,7 @@ class GatewaySettings(LaunchSettings, frozen=True, kw_only=True):
     queue_limit: Positive = 1000
     """With this many sessions of an agent waiting for a runner, further ones are refused."""
     join_keys: Names = ()
-    """Keys that may start sessions and connect to them: as they are, or hashed; see [keys](#keys-and-limits)."""
+    """Keys that may start sessions and connect to them: as they are, or as `sha256:` and their hash."""
     admin_keys: Names = ()
     """Keys that may do everything: also command, read and end sessions."""
     join_rate: RateText = ""
