@@ -166,3 +166,12 @@ async def test_the_documentation_is_served_as_yaml_and_loads_nothing_from_elsewh
     assert "openapi: 3" in answer.text
     for path in ("/schema", "/schema/openapi.yaml"):
         assert "cdn" not in (await gateway.http.get(path)).text.lower()
+
+
+def test_a_body_that_can_be_left_out_is_documented_so(document: Document) -> None:
+    optional = {
+        name
+        for name, operation in operations(document).items()
+        if "requestBody" in operation and not operation["requestBody"]["required"]
+    }
+    assert optional == {"post /start", "post /v1/public/{agent}/start"}
