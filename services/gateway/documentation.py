@@ -58,9 +58,7 @@ def _spec(kind: type[msgspec.Struct | str] | None, examples: Iterable[msgspec.St
     return ResponseSpec(kind, generate_examples=False, examples=shown, media_type=media_type)
 
 
-def _operation(
-    access: dict[str, str], carried: Mapping[int, set[str]], body_required: bool, **parts: Any
-) -> Operation:
+def _operation(access: dict[str, str], carried: Mapping[int, set[str]], body_required: bool, **parts: Any) -> Operation:
     """In place of Litestar's own: without the errors that it adds in another shape, and with headers."""
     responses = {
         status: replace(

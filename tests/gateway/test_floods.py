@@ -130,7 +130,7 @@ async def measured(children: Children, requests: Sequence[bytes], size: Size, **
 
 
 SIZES = [
-    pytest.param(Size(joins=20, connections=50, requests=400), id="small"),
+    pytest.param(Size(joins=20, connections=50, requests=240), id="small"),
     pytest.param(Size(joins=100, connections=250, requests=10_000), id="large", marks=[pytest.mark.slow]),
 ]
 

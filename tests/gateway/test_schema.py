@@ -15,6 +15,7 @@ from schemathesis.core.result import Ok
 
 from shared.contract import Outcome, Reason
 from shared.redis_connection import Redis
+from tests.fakes.daily_api import KEY, fake_daily
 from tests.gateway.stand_in_runner import StandInRunner
 from tests.gateway.test_process import started
 from tests.processes import Children
@@ -98,9 +99,13 @@ def adapt(case: Case[Any], place: Place, label: str) -> None:
 
 
 @asynccontextmanager
-async def a_fleet(children: Children, runner: StandInRunner, **env: str) -> AsyncIterator[Place]:
+async def a_fleet(children: Children, runner: StandInRunner) -> AsyncIterator[Place]:
     """A gateway with a session whose bot takes what it is sent, and with a dead letter."""
-    async with started(children, LAUNCH_DEADLINE="1000", QUEUE_LIMIT="100000", **KEYS, **env) as (child, http):
+    more = {"LAUNCH_DEADLINE": "1000", "QUEUE_LIMIT": "100000", **KEYS}
+    async with (
+        fake_daily() as daily,
+        started(children, DAILY_API_KEY=KEY, DAILY_API_URL=daily.url, **more) as (child, http),
+    ):
         http.headers["Authorization"] = "Bearer admin"
         await join(http)
         await runner.fail(await runner.starting(), Reason.BOT_ERROR, "no")
@@ -129,7 +134,7 @@ async def join(http: httpx.AsyncClient) -> str:
     return str(answer.json()["session_id"])
 
 
-@pytest.mark.parametrize("examples", [4, pytest.param(150, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("examples", [4, pytest.param(60, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["valid", "invalid"])
 async def test_the_gateway_answers_as_its_document_says(
     children: Children, runner: StandInRunner, redis: Redis, examples: int, mode: GenerationMode
