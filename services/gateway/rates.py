@@ -15,6 +15,8 @@ import time
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
+import structlog
+
 from services.gateway.errors import TooOften
 from shared import contract
 from shared.buckets import Buckets, Rate
@@ -29,6 +31,8 @@ UNTOLD = 16
 Kind: TypeAlias = Literal["join", "other"]
 
 _RATE = re.compile(r"(?P<per_s>\d+(?:\.\d+)?)(?:,(?P<at_once>\d+))?")
+
+_log = structlog.get_logger()
 
 
 def parse(text: str) -> Rate | None:
@@ -125,7 +129,10 @@ class Rates:
             try:
                 await self._tell()
                 self._away, failures = None, 0
-            except Unavailable:
+            except Exception as error:  # noqa: BLE001 - those who wait must not wait for ever
+                self._away = error if isinstance(error, Unavailable) else Unavailable("rates cannot be told")
+                if self._away is not error:
+                    _log.error("rates_not_told", error=str(error))
                 self._some.set()
                 await asyncio.sleep(backoff_s(failures))
                 failures += 1
@@ -136,9 +143,6 @@ class Rates:
             levels = await self._buckets.spend([(name, image.rate, count) for name, (image, count) in spent.items()])
             for (image, count), level in zip(spent.values(), levels, strict=True):
                 image.put_right(level, count, time.monotonic())
-        except Unavailable as error:
-            self._away = error
-            raise
         finally:
             for image, _ in spent.values():
                 image.told.set()

@@ -106,6 +106,24 @@ async def test_while_redis_is_away_a_join_is_refused_for_that_and_its_rate_goes_
         assert 2 <= await gateway.parts.redis.xlen(contract.LAUNCH) <= 5
 
 
+async def test_a_bucket_that_redis_refuses_is_an_error_in_the_log_and_lets_hardly_anybody_pass(
+    gateway_with: StartGateway, redis: Redis, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As when an access list does not know these keys: those who waited for the answer would have waited for ever."""
+    bucket = contract.rate_key("join", "anyone")
+    await redis.lpush(bucket, "no bucket")
+    async with gateway_with(join_rate="10,10") as gateway:
+        statuses = [answer.status_code for answer in await asyncio.gather(*(join(gateway) for _ in range(10)))]
+        assert (statuses.count(202), statuses.count(503)) == (1, 9)
+        assert "rates_not_told" in "".join(capfd.readouterr())
+        await redis.delete(bucket)
+
+        async def passes() -> bool:
+            return (await join(gateway)).status_code == 202
+
+        await until(passes)
+
+
 def test_an_image_fills_by_the_rate_and_never_above_it() -> None:
     image = Image(Rate(per_s=2, at_once=3), now=0.0)
     assert [image.take(0.0) for _ in range(4)] == [0, 0, 0, 0.5]
