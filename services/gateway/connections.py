@@ -56,7 +56,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
-        self._doing = _Doing.HEAD
+        self._doing = _Doing.NOTHING
         self._head = 0
         self._due = math.inf
         self._complaint: HttpError | None = None
@@ -115,7 +115,7 @@ class Connection(HttpToolsProtocol):
         if cycle and served and cycle.response_started:
             self.transport.abort()
         elif self._doing is _Doing.NOTHING:
-            self.transport.close()
+            self.transport.close()  # without a word: a browser that opened it beforehand would take it for an answer
         else:
             self._refuse(TooSlow())
 
