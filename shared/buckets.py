@@ -1,10 +1,11 @@
 """Buckets of tokens in Redis, which fill by themselves."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.redis_connection import Redis, translated
-from shared.script import Script
+from shared.coalesced import Coalesced
+from shared.redis_connection import Redis
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,7 @@ class Buckets:
     """All of them. A bucket that is full is not there."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._spend = Script(redis, "spend")
+        self._spend = Coalesced(redis, "spend")
 
     async def spend(self, spent: Sequence[tuple[str, Rate, int]]) -> list[float]:
         """Take so many tokens from each of these, whether they are there or not; gives how many are left of each.
@@ -30,8 +30,10 @@ class Buckets:
         Raises:
             Unavailable: Redis does not answer.
         """
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for bucket, rate, count in spent:
-                await self._spend.queue(pipe, [bucket], [count, round(1e6 / rate.per_s), rate.at_once])
-            with translated():
-                return [level / 1e6 for level in await pipe.execute()]
+        calls = [self._spend([bucket], [count, round(1e6 / rate.per_s), rate.at_once]) for bucket, rate, count in spent]
+        levels = []
+        for level in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(level, BaseException):
+                raise level
+            levels.append(level / 1e6)
+        return levels

@@ -2,7 +2,7 @@
 
 Each key has a bucket of tokens in Redis for sessions that it starts, and one for all else. A gateway has an image of
 each bucket, which fills by the same rule. A request is served, or refused, by the image, without waiting for Redis;
-what was taken is told to Redis at once, in one round trip for all that were served meanwhile, and the answer puts the
+what was taken is told to Redis soon, in one round trip for all that were served meanwhile, and the answer puts the
 image right. Only where a part of the bucket has been taken without an answer yet, the next ones wait for it.
 
 So gateways that take at the same moment can take a little more than there is. That is a debt, and is paid before
@@ -13,6 +13,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Literal, TypeAlias
 
 import structlog
@@ -27,6 +28,8 @@ FRESH_S = 1.0
 """Of an image that Redis has not put right for longer, one token is taken before the answer, and no more."""
 UNTOLD = 16
 """Of one that it has, one part in so many of what the bucket holds."""
+TELL_EVERY_S = 0.02
+"""While less than that is taken, Redis is told no more often."""
 
 Kind: TypeAlias = Literal["join", "other"]
 
@@ -97,6 +100,7 @@ class Rates:
         self._away: Unavailable | None = None
         """Why Redis was told nothing at the last attempt."""
         self._some = asyncio.Event()
+        self._much = asyncio.Event()
 
     async def take(self, kind: Kind, key: str) -> None:
         """Let a request of this key pass, or not. `key` is its fingerprint.
@@ -115,17 +119,24 @@ class Rates:
         while not image.settled(time.monotonic()):
             if self._away:
                 raise Unavailable(*self._away.args)
+            self._much.set()
             await image.told.wait()
         if after_s := image.take(time.monotonic()):
             raise TooOften(after_s)
         self._some.set()
+        if not image.settled(time.monotonic()):
+            self._much.set()
 
     async def run(self) -> None:
         """Tell Redis what was taken, for as long as this is not cancelled."""
         failures = 0
         while self._rates:
             await self._some.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TELL_EVERY_S):
+                    await self._much.wait()
             self._some.clear()
+            self._much.clear()
             try:
                 await self._tell()
                 self._away, failures = None, 0
