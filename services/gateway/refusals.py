@@ -31,7 +31,7 @@ class Refusals:
         now = time.monotonic()
         if now - self._since >= LATER_S:
             # The line tells of those before it: nobody has to wake up to write it.
-            _log.warning("request_refused", code=error.code, key=key, before=self._count)
+            _log.warning("requests_refused", code=error.code, key=key, before=self._count)
             self._since, self._count = now, 0
         self._count += 1
         if self._count > AT_ONCE:

@@ -141,7 +141,7 @@ async def test_requests_without_a_good_key_hardly_slow_down_those_with_one(child
     print(found)  # noqa: T201
     assert found.statuses == {401: size.requests}
     assert found.flooded.p50 < 3 * found.quiet.p50 + 2
-    assert found.log.count("request_refused") < 30
+    assert found.log.count("requests_refused") < 30
     assert "another" not in found.log
 
 
