@@ -152,7 +152,9 @@ def inherited(**changes: str | None) -> dict[str, str]:
 
 def _parse(text: str, kind: object) -> object:
     if get_origin(kind) is tuple:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        if not (parts := tuple(part.strip() for part in text.split(",") if part.strip())):
+            raise msgspec.ValidationError("Expected values separated by commas")
+        return parts
     if get_origin(kind) in {Union, types.UnionType} and str in get_args(kind):
         return text
     if kind is bool:
