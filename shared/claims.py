@@ -10,14 +10,14 @@ import structlog
 from redis.exceptions import ResponseError
 
 from shared import agents
-from shared.blocking_reader import BlockingReader
 from shared.contract import CLAIMS, Failed, Failure, Reason, launch_streams
 from shared.errors import BadEntry, Unavailable
 from shared.launches import Claim, EntryId, Launches, after, decode
-from shared.redis_connection import BLOCK_S, Redis
+from shared.redis.blocking_reader import BlockingReader
+from shared.redis.connection import BLOCK_S, Redis
+from shared.redis.streams import Fields
 from shared.script import Script
 from shared.sealing import UNSEALED, Seals
-from shared.streams import Fields
 
 log = structlog.get_logger()
 

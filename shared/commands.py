@@ -14,8 +14,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from redis.exceptions import RedisError, ResponseError
 
-from shared import contract, traces
-from shared.blocking_reader import BlockingReader
+from shared import contract
 from shared.contract import (
     COMMANDS,
     EVENTS,
@@ -32,12 +31,14 @@ from shared.contract import (
     Reply,
     Sealed,
 )
-from shared.entries import Decoder, encode, milliseconds, order
 from shared.errors import BadEntry, Unavailable
-from shared.redis_connection import Redis, translated
+from shared.redis.blocking_reader import BlockingReader
+from shared.redis.connection import Redis, translated
+from shared.redis.entries import Decoder, encode, milliseconds, order
+from shared.redis.streams import Entries, Fields, read_group
 from shared.script import Script
 from shared.sealing import UNSEALED, Seals
-from shared.streams import Entries, Fields, read_group
+from shared.tracing import traces
 
 Sent: TypeAlias = Literal["sent", "over", "full"]
 """`over`: the session has ended. `full`: too many commands to it are undone. Only the first changed anything."""

@@ -9,7 +9,7 @@ import pytest
 
 from shared.contract import Ended, Failed, Reason, Running
 from shared.launches import Launches
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from shared.sealing import Seals
 from tests.conftest import StartFleet
 from tests.launching import SCRIPTED, a_launch, offer, records

@@ -16,19 +16,19 @@ import structlog
 from redis.exceptions import ResponseError
 
 from services.operator.launcher import ColdRunner, Launcher, LaunchError, Outlook, Trouble
-from services.operator.metrics import COLD_STARTS
+from services.operator.metrics.counters import COLD_STARTS
 from services.operator.portion import RENEW_EVERY_S
 from services.operator.settings import OperatorSettings
 from services.operator.share import Share
-from shared import traces
 from shared.contract import LAUNCH, ColdStage, ColdStart, launch_stream
-from shared.entries import order
 from shared.errors import BadEntry, Unavailable
 from shared.events import News
 from shared.launches import EntryId, Launches, Standing, decode
-from shared.logs import whose
-from shared.redis_connection import BLOCK_S, Redis, backoff_s
-from shared.streams import Fields
+from shared.process.logs import whose
+from shared.redis.connection import BLOCK_S, Redis, backoff_s
+from shared.redis.entries import order
+from shared.redis.streams import Fields
+from shared.tracing import traces
 
 LOOK_EVERY_S = 1.0
 SOON_S = 0.05

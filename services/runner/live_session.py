@@ -14,10 +14,9 @@ from typing import Any
 
 import structlog
 
-from services.runner.attempt_trace import AttemptTrace
-from services.runner.call_log import CallLog
+from services.runner.call.call_log import CallLog
 from services.runner.conclusion import conclude, pause_s
-from services.runner.forks import SessionProcess
+from services.runner.forking.forks import SessionProcess
 from services.runner.pipe import (
     Begin,
     Do,
@@ -36,6 +35,7 @@ from services.runner.pipe import (
 )
 from services.runner.settings import RunnerSettings
 from services.runner.timers import Timers
+from services.runner.tracing.attempt_trace import AttemptTrace
 from services.runner.writes import Writes
 from shared.activity import ActivityLog
 from shared.commands import Inbox, Received, Unreadable
@@ -56,7 +56,7 @@ from shared.contract import (
 )
 from shared.events import ran_s
 from shared.launches import Claim, Launches
-from shared.logs import whose
+from shared.process.logs import whose
 
 log = structlog.get_logger()
 

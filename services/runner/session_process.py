@@ -21,14 +21,17 @@ import msgspec
 import structlog
 from pipecat.runner.types import RunnerArguments
 
-from services.runner import bot_arguments, bot_logs
-from services.runner.activity import outlet
-from services.runner.bot_source import PIPELINES, Bot, BotImportError, explain, readable
+from services.runner import bot_arguments
+from services.runner.call.activity import outlet
 from services.runner.cancellation import told_to_stop
+from services.runner.commands.deliveries import Deliveries
 from services.runner.conclusion import conclude
-from services.runner.deliveries import Deliveries
+from services.runner.forking.kernel_timer import KernelTimer
+from services.runner.forking.process_names import SESSION_PROCESS, be_called
 from services.runner.handing_back import hand_back
-from services.runner.kernel_timer import KernelTimer
+from services.runner.loading.bot_source import PIPELINES, Bot, BotImportError, explain, readable
+from services.runner.loading.repertoire import Repertoire
+from services.runner.logs import bot_logs
 from services.runner.pipe import (
     READY_WITHIN_S,
     Begin,
@@ -48,18 +51,16 @@ from services.runner.pipe import (
     ToSupervisor,
     open_pipe,
 )
-from services.runner.process_names import SESSION_PROCESS, be_called
-from services.runner.repertoire import Repertoire
-from services.runner.session_spans import spans
 from services.runner.settings import RunnerSettings
-from shared import traceparent
+from services.runner.tracing.session_spans import spans
 from shared.contract import Ended, Failed, Failure, Launch, Reason
 from shared.errors import RoomRefused
 from shared.launches import after
-from shared.time_slices import PROMPT_S, take_turns_of
+from shared.process.time_slices import PROMPT_S, take_turns_of
+from shared.tracing import traceparent
 
 if TYPE_CHECKING:
-    from services.runner.pipelines import Seen
+    from services.runner.call.pipelines import Seen
     from services.runner.webrtc import Signalling
 
 log = structlog.get_logger()
@@ -95,7 +96,7 @@ def main(end: socket.socket, bots: Repertoire, settings: RunnerSettings) -> NoRe
         bots.complete()
         bot_logs.setup(settings.log_level)
     if settings.traces:
-        from services.runner import bot_spans  # noqa: PLC0415 - who has no collector does not pay for it
+        from services.runner.tracing import bot_spans  # noqa: PLC0415 - who has no collector does not pay for it
 
         bot_spans.record(transcripts=settings.events_transcripts)
     with asyncio.Runner() as runner:
@@ -199,7 +200,7 @@ class Session:
         """From the launch to its end, whoever brings it about."""
         outlet.open(self._launch, self._pipe.send, transcripts=self._settings.events_transcripts)
         if self._settings.traces:
-            from services.runner import bot_spans  # noqa: PLC0415 - who has no collector does not pay for it
+            from services.runner.tracing import bot_spans  # noqa: PLC0415 - who has no collector does not pay for it
 
             bot_spans.outlet.open(self._pipe.send)
         if time.monotonic() >= self._fence():
@@ -427,7 +428,7 @@ def _seen() -> "Seen | None":
     """What Pipecat's hook has seen, if this bot has anything to do with pipelines."""
     if PIPELINES not in sys.modules:
         return None
-    from services.runner.pipelines import seen  # noqa: PLC0415 - who has no pipeline does not pay for it
+    from services.runner.call.pipelines import seen  # noqa: PLC0415 - who has no pipeline does not pay for it
 
     return seen
 

@@ -12,8 +12,8 @@ from typing import Any, Literal, TextIO, TypeAlias
 
 import structlog
 
-from shared import traceparent
 from shared.contract import Launch
+from shared.tracing import traceparent
 
 Form: TypeAlias = Literal["auto", "json", "console"]
 

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
-from shared.redis_connection import BLOCK_S, Redis, translated
-from shared.streams import Entries, read_group
+from shared.redis.connection import BLOCK_S, Redis, translated
+from shared.redis.streams import Entries, read_group
 
 
 class BlockingReader:
@@ -23,7 +23,7 @@ class BlockingReader:
     async def read(
         self, streams: Callable[[], Mapping[str, str]], *, count: int = 100, block_s: float = BLOCK_S
     ) -> list[tuple[str, Entries]]:
-        """As `shared.streams.read_group`; empty too when called back.
+        """As `shared.redis.streams.read_group`; empty too when called back.
 
         `streams` is asked at the last moment, and may have none any more: a change after that is for `call_back` to
         bring to notice.

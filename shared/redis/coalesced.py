@@ -11,7 +11,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoScriptError, ResponseError
 
 from shared.errors import Unavailable
-from shared.redis_connection import Redis, translated
+from shared.redis.connection import Redis, translated
 from shared.script import Script
 
 

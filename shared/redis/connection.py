@@ -23,7 +23,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.errors import Unavailable
-from shared.redis_url import Node, RedisAddress, parse
+from shared.redis.url import Node, RedisAddress, parse
 
 BLOCK_S = 2.0
 """How long a blocking read waits before it looks around; well under the time a server has to answer."""
@@ -62,7 +62,7 @@ observer: Observer | None = None
 
 
 def connect(url: str, *, answer_s: float = ANSWER_S, retries: int = 1) -> Redis:
-    """A client for `url`, in any of the forms of `shared.redis_url`. Nothing is connected until the first call.
+    """A client for `url`, in any of the forms of `shared.redis.url`. Nothing is connected until the first call.
 
     Behind Sentinel every connection leads to the primary of its moment. Of a Redis Cluster, the URL names the node with
     the slot of `{bot}`, where all keys are: the client follows no slot that moves.

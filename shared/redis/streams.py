@@ -5,7 +5,7 @@ from typing import Any, TypeAlias, cast
 
 from redis.exceptions import ResponseError
 
-from shared.redis_connection import Redis, translated
+from shared.redis.connection import Redis, translated
 
 Fields: TypeAlias = dict[str, str]
 Entries: TypeAlias = list[tuple[str, Fields]]

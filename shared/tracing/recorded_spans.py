@@ -15,7 +15,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace import Span as OtelSpan
 
-from shared.traces import Kind, Span, Value
+from shared.tracing.traces import Kind, Span, Value
 
 SCOPE = "pipefleet"
 """Whose spans these are, beside those of libraries."""

@@ -15,8 +15,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from shared.process_name import beginning_of_name
-from shared.recorded_spans import Recorder
+from shared.process.process_name import beginning_of_name
+from shared.tracing.recorded_spans import Recorder
 
 CLOSE_WITHIN_S = 2.0
 """How long the end of a process may wait for its last spans to be taken."""

@@ -12,8 +12,8 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
 
-from shared import traceparent
 from shared.settings import FleetSettings
+from shared.tracing import traceparent
 
 Kind: TypeAlias = Literal["internal", "server", "producer", "consumer"]
 Value: TypeAlias = str | int | float | bool
@@ -72,7 +72,7 @@ _current: ContextVar[str] = ContextVar("traceparent", default="")
 def setup(service: str, settings: FleetSettings) -> None:
     """Have this process's spans recorded, if its settings name a collector."""
     if settings.traces:
-        from shared.span_export import Exporting  # noqa: PLC0415 - who has no collector does not pay for it
+        from shared.tracing.span_export import Exporting  # noqa: PLC0415 - who has no collector does not pay for it
 
         record_with(Exporting(service))
 

@@ -18,8 +18,8 @@ from shared.contract import (
     launch_streams,
 )
 from shared.launches import Claim, EntryId, Launches
-from shared.redis_connection import Redis
-from shared.streams import read_group
+from shared.redis.connection import Redis
+from shared.redis.streams import read_group
 
 
 class StandInRunner:

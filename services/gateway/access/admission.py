@@ -5,12 +5,12 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from services.gateway import browsers
-from services.gateway.auth import Keys
-from services.gateway.browsers import Asked
+from services.gateway.access import browsers
+from services.gateway.access.auth import Keys
+from services.gateway.access.browsers import Asked
+from services.gateway.access.rates import Rates
+from services.gateway.access.refusals import Refusals
 from services.gateway.errors import Forbidden, TooOften, Unauthorized
-from services.gateway.rates import Rates
-from services.gateway.refusals import Refusals
 from services.gateway.settings import GatewaySettings
 
 NO_KEYS = "anyone"

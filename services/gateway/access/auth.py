@@ -10,9 +10,9 @@ from typing import Any
 
 from litestar.connection import ASGIConnection
 
-from services.gateway import keys
+from services.gateway.access import keys
+from services.gateway.access.keys import Key
 from services.gateway.errors import Forbidden, HttpError, TooOften, Unauthorized
-from services.gateway.keys import Key
 
 OPEN = {"access": "open"}
 """For everyone."""

@@ -22,7 +22,7 @@ from services.gateway.errors import TooOften
 from shared import contract
 from shared.buckets import Buckets, Rate
 from shared.errors import Unavailable
-from shared.redis_connection import Redis, backoff_s
+from shared.redis.connection import Redis, backoff_s
 
 FRESH_S = 1.0
 """Of an image that Redis has not put right for longer, one token is taken before the answer, and no more."""

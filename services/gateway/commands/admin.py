@@ -11,8 +11,8 @@ from litestar.openapi.spec import Example
 from litestar.params import Body
 from msgspec import UNSET, UnsetType
 
-from services.gateway import asking, leaving
-from services.gateway.admin_requests import ONE_OF_THREE, AdminRequest, check, command_of
+from services.gateway.commands import asking, leaving
+from services.gateway.commands.admin_requests import ONE_OF_THREE, AdminRequest, check, command_of
 from services.gateway.documentation import BODY, documented
 from services.gateway.errors import Away, Invalid, NotFound, TooManyCommands
 from services.gateway.join import EXAMPLE

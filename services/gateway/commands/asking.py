@@ -10,9 +10,9 @@ from services.gateway.parts import Parts
 from services.gateway.sessions import Session
 from shared.commands import Letter, Sent
 from shared.contract import AnyCommand, Leave, Reply, commands_key
-from shared.entries import Decoder
 from shared.errors import BadEntry
-from shared.streams import between
+from shared.redis.entries import Decoder
+from shared.redis.streams import between
 
 STOPPING_S = 5.0
 """How long a gateway that is about to stop still waits for a reply."""

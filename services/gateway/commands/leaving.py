@@ -9,7 +9,7 @@ from litestar import delete, post
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath
 
-from services.gateway import asking
+from services.gateway.commands import asking
 from services.gateway.documentation import BODY, documented
 from services.gateway.errors import Away, Invalid, NotFound
 from services.gateway.join import EXAMPLE, Url

@@ -6,9 +6,9 @@ from contextlib import contextmanager, suppress
 
 from services.gateway.tail import Batch, Tail
 from shared.contract import Reply, replies_key
-from shared.entries import Decoder
 from shared.errors import BadEntry
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
+from shared.redis.entries import Decoder
 
 _reply = Decoder[Reply](Reply)
 

@@ -12,14 +12,14 @@ import random
 
 import structlog
 
-from services.gateway.daily_api import DailyApi, DailyError
+from services.gateway.daily.api import DailyApi, DailyError
 from services.gateway.events.feed import Feed
 from shared import events
 from shared.contract import REMOVERS, ROOMS, RoomNote
-from shared.entries import Decoder, milliseconds
 from shared.errors import BadEntry, Unavailable
-from shared.redis_connection import Redis, translated
-from shared.streams import between, ensure_group
+from shared.redis.connection import Redis, translated
+from shared.redis.entries import Decoder, milliseconds
+from shared.redis.streams import between, ensure_group
 
 LOOK_EVERY_S = 5.0
 ACCEPTED_WITHIN_S = 60.0

@@ -6,13 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from services.gateway.daily_api import DailyApi, DailyError
+from services.gateway.daily.api import DailyApi, DailyError
+from services.gateway.daily.room_removal import RoomRemoval
 from services.gateway.errors import DailyFailed, HttpError, Invalid, RateLimited
-from services.gateway.room_removal import RoomRemoval
 from shared.contract import FIELD, ROOMS, Launch, RoomNote
-from shared.entries import encode
 from shared.errors import Unavailable
-from shared.redis_connection import Redis, translated
+from shared.redis.connection import Redis, translated
+from shared.redis.entries import encode
 from shared.rooms import BadRoom, canonical
 
 OUTLASTS_S = 300.0

@@ -9,9 +9,9 @@ from services.gateway.events.positions import Position
 from services.gateway.events.subscribers import Subscribers
 from services.gateway.tail import Batch, Tail
 from shared.contract import ACTIVITY, EVENTS, Ended, Failed, Queued
-from shared.entries import order
 from shared.events import decode
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
+from shared.redis.entries import order
 
 
 class Watch:

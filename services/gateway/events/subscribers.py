@@ -10,7 +10,7 @@ from services.gateway.events.positions import Position, rank
 from services.gateway.events.told import FLEET, Told
 from services.gateway.tail import Batch
 from shared.contract import EVENTS
-from shared.entries import order
+from shared.redis.entries import order
 
 MOST_WAITING = 1_000
 """A client that is so many events behind is cut; it comes back to where it was."""

@@ -6,13 +6,13 @@ from typing import Literal
 import msgspec
 from litestar import Response, get
 
-from services.gateway.auth import PROBE
+from services.gateway.access.auth import PROBE
 from services.gateway.documentation import documented
 from services.gateway.errors import Away
-from services.gateway.fleet_view import FleetView, RunnerView, look
+from services.gateway.fleet.view import FleetView, RunnerView, look
 from services.gateway.parts import Injected
 from shared.errors import Unavailable
-from shared.redis_connection import translated
+from shared.redis.connection import translated
 
 READY_WITHIN_S = 1.0
 

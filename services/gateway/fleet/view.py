@@ -7,7 +7,7 @@ import msgspec
 from shared.contract import Presence, Start
 from shared.launches import Launches
 from shared.presence import present
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 
 
 class RunnerView(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,8 +24,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
-from services.gateway.auth import OPEN
-from services.gateway.page_headers import client_page_headers
+from services.gateway.access.auth import OPEN
+from services.gateway.pages.headers import client_page_headers
 
 PACKAGE = "pipecat_ai_prebuilt"
 LOCAL_MEDIA = Path(__file__).parent / "client" / "local_media.js"

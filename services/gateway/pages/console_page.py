@@ -10,9 +10,9 @@ from litestar.datastructures import CacheControlHeader
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from services.gateway.auth import OPEN
+from services.gateway.access.auth import OPEN
 from services.gateway.errors import NotFound
-from services.gateway.page_headers import console_headers
+from services.gateway.pages.headers import console_headers
 
 FOLDER = Path(__file__).parent / "console"
 

@@ -13,17 +13,17 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from services.gateway import sessions
+from services.gateway.commands.leaving import dismiss
 from services.gateway.documentation import SESSION_ID, documented
 from services.gateway.errors import Away, InvalidQuery, NotFound
-from services.gateway.leaving import dismiss
 from services.gateway.parts import NO_SESSION, Injected, Parts
-from services.gateway.pipecat_api import agent_in_path
+from services.gateway.pipecat.start import agent_in_path
 from shared import events, launches
 from shared.contract import EVENTS, SESSION_KEPT_S, Ended, Failed, Queued, Running
-from shared.entries import milliseconds
 from shared.errors import BadEntry
 from shared.events import History
-from shared.redis_connection import Redis, translated
+from shared.redis.connection import Redis, translated
+from shared.redis.entries import milliseconds
 
 PAGE = 1000
 """How many entries of the feed are read at once."""

@@ -12,8 +12,8 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath
 from msgspec import Meta
 
-from services.gateway.asking import ask
-from services.gateway.auth import CONNECT
+from services.gateway.access.auth import CONNECT
+from services.gateway.commands.asking import ask
 from services.gateway.documentation import BODY, documented
 from services.gateway.errors import Away, BadAnswer, Invalid, NoAnswer, NotFound, Refused
 from services.gateway.join import check_depth

@@ -10,7 +10,7 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, QueryParameter
 from msgspec import UNSET, Meta, UnsetType
 
-from services.gateway.auth import OPEN, START
+from services.gateway.access.auth import OPEN, START
 from services.gateway.documentation import BODY, documented
 from services.gateway.errors import (
     AtCapacity,

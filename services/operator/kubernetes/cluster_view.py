@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Callable
 
-from services.operator.cluster import Cluster, ClusterError, Json
-from services.operator.job_manifest import cold_jobs
-from services.operator.watched import Changed, Watched
+from services.operator.kubernetes.cluster import Cluster, ClusterError, Json
+from services.operator.kubernetes.job_manifest import cold_jobs
+from services.operator.kubernetes.watched import Changed, Watched
 
 JOB_OF_POD = "batch.kubernetes.io/job-name"
 

@@ -12,8 +12,8 @@ import asyncio
 
 import structlog
 
-from services.operator.cluster import Json
-from services.operator.pod_states import runner_end, surely_gone, why_gone
+from services.operator.kubernetes.cluster import Json
+from services.operator.kubernetes.pod_states import runner_end, surely_gone, why_gone
 from shared.errors import Unavailable
 from shared.sweep import Gone, Sweep
 

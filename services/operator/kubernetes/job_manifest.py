@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 
-from services.operator.cluster import Json
+from services.operator.kubernetes.cluster import Json
 
 CONTAINER = "runner"
 SESSION = "pipefleet.dev/session"

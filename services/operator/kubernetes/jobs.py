@@ -14,17 +14,24 @@ from itertools import count
 
 import structlog
 
-from services.operator.cluster import Cluster, ClusterError, Json
-from services.operator.cluster_view import ClusterView
-from services.operator.job_manifest import NoTemplate, job_manifest, job_name
+from services.operator.kubernetes.cluster import Cluster, ClusterError, Json
+from services.operator.kubernetes.cluster_view import ClusterView
+from services.operator.kubernetes.job_manifest import NoTemplate, job_manifest, job_name
+from services.operator.kubernetes.pod_states import (
+    event_trouble,
+    finished,
+    job_failure,
+    pod_failure,
+    pod_trouble,
+    stage,
+)
 from services.operator.launcher import LaunchError, Outlook
-from services.operator.pod_states import event_trouble, finished, job_failure, pod_failure, pod_trouble, stage
 from services.operator.settings import OperatorSettings
 from shared.contract import Presence
 from shared.errors import Unavailable
 from shared.launches import Launches
 from shared.presence import present
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 
 TIDY_EVERY_S = 1.0
 CLAIM_WITHIN_S = 30.0

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.operator.cluster import Json
-from services.operator.job_manifest import CONTAINER
+from services.operator.kubernetes.cluster import Json
+from services.operator.kubernetes.job_manifest import CONTAINER
 from services.operator.launcher import Trouble
 from shared.contract import ColdStage
 

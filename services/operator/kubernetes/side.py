@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from services.operator.cluster import connect
-from services.operator.cluster_view import ClusterView
-from services.operator.gone_pods import GonePods
-from services.operator.kubernetes_jobs import Jobs
+from services.operator.kubernetes.cluster import connect
+from services.operator.kubernetes.cluster_view import ClusterView
+from services.operator.kubernetes.gone_pods import GonePods
+from services.operator.kubernetes.jobs import Jobs
+from services.operator.kubernetes.warm_pool import WarmPool
 from services.operator.settings import OperatorSettings
-from services.operator.warm_pool import WarmPool
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from shared.sweep import Sweep
 
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 import structlog
 
-from services.operator.cluster import Cluster, ClusterError, Json
-from services.operator.cluster_view import ClusterView
+from services.operator.kubernetes.cluster import Cluster, ClusterError, Json
+from services.operator.kubernetes.cluster_view import ClusterView
 from services.operator.settings import OperatorSettings, buffer
 from shared.contract import Presence
 from shared.errors import Unavailable
 from shared.launches import Launches
 from shared.presence import present
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 
 LOOK_EVERY_S = 1.0
 LONGEST_GAP_S = 10.0

@@ -12,8 +12,8 @@ from typing import TypeAlias
 
 import structlog
 
-from services.operator.cluster import Cluster, ClusterError, Json, Kind
-from shared.redis_connection import backoff_s
+from services.operator.kubernetes.cluster import Cluster, ClusterError, Json, Kind
+from shared.redis.connection import backoff_s
 
 WATCH_S = 60
 """How long one watch lasts; it then goes on from the same version, so a dead connection cannot hide for long."""

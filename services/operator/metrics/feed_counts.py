@@ -15,8 +15,8 @@ from typing import Any, get_args
 import structlog
 from redis.exceptions import ResponseError
 
-from services.operator import metrics
-from services.operator.launch_phases import Phases, phases
+from services.operator.metrics import counters
+from services.operator.metrics.launch_phases import Phases, phases
 from services.operator.portion import RENEW_EVERY_S, Portion
 from shared import contract
 from shared.contract import (
@@ -40,7 +40,7 @@ from shared.contract import (
 from shared.errors import Unavailable
 from shared.events import History, decode
 from shared.launches import EntryId
-from shared.redis_connection import Redis, backoff_s, translated
+from shared.redis.connection import Redis, backoff_s, translated
 from shared.script import Script
 from shared.sweep import CONSUMER_GONE_S
 
@@ -163,7 +163,7 @@ def begin(launcher: str, agents: Iterable[str]) -> None:
     for kind, outcome in product((*KINDS, UNKNOWN), Outcome):
         _commands(kind, outcome.value)
     for result in ("created", "refused", "failed"):
-        metrics.COLD_STARTS.labels(launcher, result)
+        counters.COLD_STARTS.labels(launcher, result)
 
 
 def _observe(found: Phases) -> None:
@@ -171,8 +171,8 @@ def _observe(found: Phases) -> None:
         _phases(phase, found.start, found.transport).observe(getattr(found, phase))
 
 
-_attempts = cache(metrics.ATTEMPTS.labels)
-_attempts_failed = cache(metrics.ATTEMPTS_FAILED.labels)
-_commands = cache(metrics.COMMANDS.labels)
-_over = cache(metrics.SESSIONS_OVER.labels)
-_phases = cache(metrics.PHASES.labels)
+_attempts = cache(counters.ATTEMPTS.labels)
+_attempts_failed = cache(counters.ATTEMPTS_FAILED.labels)
+_commands = cache(counters.COMMANDS.labels)
+_over = cache(counters.SESSIONS_OVER.labels)
+_phases = cache(counters.PHASES.labels)

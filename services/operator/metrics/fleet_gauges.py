@@ -8,13 +8,13 @@ from typing import Any, get_args
 
 from redis.exceptions import ResponseError
 
-from services.operator.metrics import BOTS_IN_ROOM, DEAD_LETTERS, QUEUE_AGE, QUEUE_DEPTH, RUNNERS, SLOTS
+from services.operator.metrics.counters import BOTS_IN_ROOM, DEAD_LETTERS, QUEUE_AGE, QUEUE_DEPTH, RUNNERS, SLOTS
 from shared import agents, metrics
 from shared.contract import CLAIMS, DEAD, Presence, Start, launch_streams
-from shared.entries import milliseconds
 from shared.errors import Unavailable
 from shared.presence import present
-from shared.redis_connection import Redis, translated
+from shared.redis.connection import Redis, translated
+from shared.redis.entries import milliseconds
 
 WITHIN_S = 3.0
 """A server that has not said all by then counts as away; who asks for metrics waits no longer than some seconds."""

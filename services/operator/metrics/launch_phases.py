@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from shared.contract import Queued, Running, Start, Starting, Transport
-from shared.entries import milliseconds
 from shared.events import History
+from shared.redis.entries import milliseconds
 
 
 @dataclass(frozen=True)

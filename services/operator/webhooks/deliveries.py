@@ -20,14 +20,14 @@ import structlog
 from redis.exceptions import ResponseError
 
 from services.operator.portion import RENEW_EVERY_S, Portion, Taken
-from services.operator.webhook_sender import CONCURRENT, Answer, Sender
+from services.operator.webhooks.sender import CONCURRENT, Answer, Sender
 from shared.contract import DEAD_WEBHOOKS, DEAD_WEBHOOKS_KEPT, EVENTS, FIELD, WEBHOOKS, DeadWebhook
-from shared.entries import encode, milliseconds, moment
 from shared.errors import Unavailable
 from shared.launches import EntryId
-from shared.redis_connection import Redis, backoff_s, translated
+from shared.redis.connection import Redis, backoff_s, translated
+from shared.redis.entries import encode, milliseconds, moment
+from shared.redis.streams import Fields
 from shared.script import Script
-from shared.streams import Fields
 from shared.sweep import CONSUMER_GONE_S
 
 HELD = 64

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from services.operator.public_addresses import public_socket
+from services.operator.webhooks.public_addresses import public_socket
 
 ANSWER_S = 15.0
 """How long a receiver may take for its answer."""

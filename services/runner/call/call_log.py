@@ -8,14 +8,14 @@ from itertools import count
 import msgspec
 import structlog
 
-from services.runner.activity import AT_ONCE, PER_S, Allowance
+from services.runner.call.activity import AT_ONCE, PER_S, Allowance
 from services.runner.pipe import Happened
 from shared.activity import ActivityLog
 from shared.contract import AnyActivity
-from shared.entries import encode
 from shared.errors import Unavailable
 from shared.launches import Claim
-from shared.redis_connection import backoff_s
+from shared.redis.connection import backoff_s
+from shared.redis.entries import encode
 
 log = structlog.get_logger()
 

@@ -9,8 +9,8 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_output import BaseOutputTransport
 
-from services.runner.activity import LONGEST_NAME, Outlet, outlet
-from services.runner.processors import all_of
+from services.runner.call.activity import LONGEST_NAME, Outlet, outlet
+from services.runner.call.processors import all_of
 from shared.contract import ParticipantJoined, ParticipantLeft
 
 if TYPE_CHECKING:

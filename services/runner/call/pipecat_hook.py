@@ -6,7 +6,7 @@ Pipecat loads it under a name of its own, so what it sees is kept in an ordinary
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.workers.runner import WorkerRunner
 
-from services.runner.pipelines import seen
+from services.runner.call.pipelines import seen
 
 
 async def setup_worker_runner(runner: WorkerRunner) -> None:

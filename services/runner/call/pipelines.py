@@ -16,11 +16,11 @@ from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.workers.runner import WorkerRunner
 
-from services.runner.activity import outlet
-from services.runner.call import ByType, Call
+from services.runner.call.activity import outlet
+from services.runner.call.call import ByType, Call
+from services.runner.call.participants import participants
 from services.runner.frames import SessionEndingFrame
-from services.runner.participants import participants
-from services.runner.session_spans import spans
+from services.runner.tracing.session_spans import spans
 
 log = structlog.get_logger()
 

@@ -31,8 +31,8 @@ from pipecat.services.settings import LLMSettings, STTSettings, TTSSettings
 from pipecat.transcriptions.language import Language
 from pipecat.transports.base_output import BaseOutputTransport
 
-from services.runner.pipelines import Seen
-from services.runner.processors import all_of
+from services.runner.call.pipelines import Seen
+from services.runner.call.processors import all_of
 from shared.contract import (
     AppMessage,
     CommandReason,

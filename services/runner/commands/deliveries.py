@@ -15,7 +15,7 @@ from services.runner.pipe import Do, Done
 from shared.contract import AnyCommand, Candidates, CommandReason, Launch, Offer, Outcome, Reply, ToBot
 
 if TYPE_CHECKING:
-    from services.runner.pipelines import Seen
+    from services.runner.call.pipelines import Seen
     from services.runner.webrtc import Signalling
 
 log = structlog.get_logger()
@@ -84,7 +84,7 @@ class Deliveries:
             reason = CommandReason.NO_PIPELINE
             message = "this bot has no pipeline"
             return Reply(command_id=command.command_id, outcome=Outcome.UNHANDLED, reason=reason, message=message)
-        from services.runner.bot_commands import deliver  # noqa: PLC0415 - who has no pipeline does not pay for it
+        from services.runner.commands.bot_commands import deliver  # noqa: PLC0415 - who has no pipeline does not pay for it
 
         return await deliver(command, seen)
 

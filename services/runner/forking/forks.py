@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from services.runner.bot_output import BotOutput
-from services.runner.mould import Mould, start
+from services.runner.forking.mould import Mould, start
+from services.runner.logs.bot_output import BotOutput
 from services.runner.pipe import READY_WITHIN_S, Forked, Moulded, Pipe, Ready, ToSupervisor, open_pipe
-from shared.lifecycle import signal_name
+from shared.process.lifecycle import signal_name
 
 log = structlog.get_logger()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from shared import settings
 
-HOOK = Path(__file__).with_name("pipecat_hook.py")
+HOOK = Path(__file__).parents[1] / "call" / "pipecat_hook.py"
 UNLESS_SET = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "ORT_DISABLE_TELEMETRY": "1",
@@ -45,7 +45,7 @@ def start() -> Mould:
     with there:
         try:
             process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", "services.runner.zygote", str(there.fileno())],
+                [sys.executable, "-m", "services.runner.forking.zygote", str(there.fileno())],
                 pass_fds=[there.fileno()],
                 env=environment(),
                 stdin=subprocess.DEVNULL,

@@ -29,22 +29,25 @@ from functools import partial
 
 import msgspec
 
-from services.runner import bot_logs, bot_source, session_process
-from services.runner.bot_output import write_into
-from services.runner.bot_source import PIPELINES, Bot, Source
+from services.runner import session_process
+from services.runner.forking.process_names import ZYGOTE, be_called
+from services.runner.loading import bot_source
+from services.runner.loading.bot_source import PIPELINES, Bot, Source
+from services.runner.loading.repertoire import Late, Repertoire
+from services.runner.logs import bot_logs
+from services.runner.logs.bot_output import write_into
 from services.runner.pipe import Moulded
-from services.runner.process_names import ZYGOTE, be_called
-from services.runner.repertoire import Late, Repertoire
 from services.runner.settings import RunnerSettings
-from shared import logs, settings
-from shared.time_slices import PATIENT_S, take_turns_of
+from shared import settings
+from shared.process import logs
+from shared.process.time_slices import PATIENT_S, take_turns_of
 
 PIPELINE_MODULES = (
     "pipecat.runner.utils",
     "pipecat.transports.daily.transport",
     "pipecat.transports.smallwebrtc.transport",
     "services.runner.daily_room",
-    "services.runner.pipelines",
+    "services.runner.call.pipelines",
     "services.runner.webrtc",
 )
 """What a bot with a pipeline imports when it is called, if it has not before; shared by all when imported here."""
@@ -68,7 +71,7 @@ def main(control: socket.socket, late: dict[str, Late]) -> None:
         _import_for_pipelines()
     bot_logs.setup(configuration.log_level)
     if configuration.traces:
-        importlib.import_module("services.runner.bot_spans")
+        importlib.import_module("services.runner.tracing.bot_spans")
     gc.freeze()
     moulded = Moulded(
         import_s=time.monotonic() - started,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType, TracebackType
 
-from services.runner.bot_folder import BotFolder
+from services.runner.loading.bot_folder import BotFolder
 from services.runner.refusal import LaunchRefused
 
 LONGEST_EXPLANATION = 2000

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from services.runner.bot_source import Bot, Source
+from services.runner.loading.bot_source import Bot, Source
 
 
 class Late(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from shared import logs
 from shared.contract import Launch
-from shared.logs import whose
+from shared.process import logs
+from shared.process.logs import whose
 
 if TYPE_CHECKING:
     from loguru import Message

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from services.runner.activity import Allowance
+from services.runner.call.activity import Allowance
 
 LOOK_EVERY_S = 0.5
 PER_S = 50.0

@@ -9,11 +9,11 @@ import time
 import msgspec
 
 from services.runner.pipe import Recorded
-from shared import traces
 from shared.commands import Received, Unreadable, kind_of
 from shared.contract import CLAIMS, Launch, Outcome, Reason, Reply, Start, launch_stream
-from shared.entries import milliseconds
 from shared.launches import Claim
+from shared.redis.entries import milliseconds
+from shared.tracing import traces
 
 
 class AttemptTrace:
@@ -82,7 +82,7 @@ class AttemptTrace:
     def take(self, recorded: Recorded) -> None:
         """A span of the session process: send it on."""
         if traces.recorded():
-            from services.runner.span_relay import relay  # noqa: PLC0415 - who has no collector does not pay for it
+            from services.runner.tracing.span_relay import relay  # noqa: PLC0415 - who has no collector does not pay for it
 
             relay(recorded)
 

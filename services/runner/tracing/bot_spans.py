@@ -16,12 +16,12 @@ from opentelemetry import context, trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
-from services.runner.activity import Allowance
-from services.runner.bot_logs import without_secrets
-from services.runner.bot_source import PIPELINES
+from services.runner.call.activity import Allowance
+from services.runner.loading.bot_source import PIPELINES
+from services.runner.logs.bot_logs import without_secrets
 from services.runner.pipe import Recorded, RecordedEvent
-from shared import traces
-from shared.recorded_spans import SCOPE, Recorder, context_of, traceparent_of
+from shared.tracing import traces
+from shared.tracing.recorded_spans import SCOPE, Recorder, context_of, traceparent_of
 
 PER_S = 50.0
 AT_ONCE = 300

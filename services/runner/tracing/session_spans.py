@@ -3,8 +3,8 @@
 A process runs one session, so there is one of these. Where nobody records, nothing of it costs anything.
 """
 
-from shared import traces
 from shared.contract import Launch
+from shared.tracing import traces
 
 
 class SessionSpans:
@@ -24,7 +24,7 @@ class SessionSpans:
     def entered(self) -> None:
         """The bot's function is called now, and what it does is part of the trace."""
         if traces.recorded() and self._parent:
-            from services.runner.bot_spans import continue_trace  # noqa: PLC0415 - who traces pays for it
+            from services.runner.tracing.bot_spans import continue_trace  # noqa: PLC0415 - who traces pays for it
 
             continue_trace(self._parent)
         if not self._arrived:

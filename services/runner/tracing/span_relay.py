@@ -9,9 +9,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode
 
 from services.runner.pipe import Recorded
-from shared import traceparent, traces
-from shared.recorded_spans import span_context
-from shared.span_export import Exporting
+from shared.tracing import traceparent, traces
+from shared.tracing.recorded_spans import span_context
+from shared.tracing.span_export import Exporting
 
 
 def relay(recorded: Recorded) -> None:

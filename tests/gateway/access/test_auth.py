@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.gateway.refusals import AT_ONCE, LATER_S
+from services.gateway.access.refusals import AT_ONCE, LATER_S
 from services.gateway.settings import GatewaySettings
 from shared.errors import SettingsError
 from shared.settings import load

@@ -7,7 +7,7 @@ import pytest
 from services.gateway.settings import GatewaySettings
 from shared.contract import LAUNCH
 from shared.errors import SettingsError
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from shared.settings import load
 from tests.gateway.conftest import Gateway, StartGateway
 

@@ -10,10 +10,10 @@ from itertools import cycle
 import httpx
 import pytest
 
-from services.gateway import keys
+from services.gateway.access import keys
 from shared import contract
 from shared.buckets import Buckets, Rate
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.gateway.test_process import started
 from tests.processes import Children
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from services.gateway.connections import OnceASecond
+from services.gateway.access.connections import OnceASecond
 from tests.gateway.test_process import started
 from tests.processes import Child, Children
 from tests.waiting import until
@@ -200,7 +200,8 @@ PATIENT_FOR_S = 0.3
 MOST = 30
 IMPATIENT = f"""
 import sys
-from services.gateway import __main__, connections
+from services.gateway import __main__
+from services.gateway.access import connections
 connections.HEAD_S = connections.BODY_S = {PATIENT_FOR_S}
 connections.most_connections = lambda: {MOST}
 sys.exit(__main__.main())

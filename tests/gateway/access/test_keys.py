@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import pytest
 
-from services.gateway import keys
+from services.gateway.access import keys
 from services.gateway.settings import GatewaySettings
 from shared.errors import SettingsError
 from shared.settings import load

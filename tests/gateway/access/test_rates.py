@@ -6,14 +6,14 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 
-from services.gateway import rates
+from services.gateway.access import rates
+from services.gateway.access.rates import FRESH_S, Image, Rates
 from services.gateway.errors import TooOften
-from services.gateway.rates import FRESH_S, Image, Rates
 from services.gateway.settings import GatewaySettings
 from shared import contract
 from shared.buckets import Buckets, Rate
 from shared.errors import SettingsError
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from shared.settings import load
 from tests.gateway.conftest import Gateway, StartGateway, running_gateway
 from tests.redis_server import RedisServer

@@ -5,7 +5,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from services.gateway.admin_requests import ONE_OF_THREE, Kind
+from services.gateway.commands.admin_requests import ONE_OF_THREE, Kind
 from shared.contract import (
     FIELD,
     UNDONE_COMMANDS,

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 
 from services.gateway import sessions
-from services.gateway.leaving import withdraw
+from services.gateway.commands.leaving import withdraw
 from shared import contract
 from shared.contract import LAUNCH, Leave, Reason
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.gateway.conftest import Gateway
 from tests.gateway.stand_in_runner import StandInRunner
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from services.gateway.daily_api import DailyApi, DailyError
-from services.gateway.room_removal import ACCEPTED_WITHIN_S, to_be_removed
+from services.gateway.daily.api import DailyApi, DailyError
+from services.gateway.daily.room_removal import ACCEPTED_WITHIN_S, to_be_removed
 from shared.contract import EVENTS, FIELD, LAUNCH, RELAUNCH, REMOVERS, ROOMS, Reason, RoomNote, session_key
-from shared.entries import encode
 from shared.events import over
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
+from shared.redis.entries import encode
 from tests.fakes.daily_api import KEY, FakeDaily, fake_daily
 from tests.gateway.conftest import Gateway, StartGateway
 from tests.gateway.stand_in_runner import StandInRunner
@@ -106,7 +106,7 @@ async def test_a_room_is_removed_as_soon_as_its_session_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It is the feed that says so, not the next look."""
-    monkeypatch.setattr("services.gateway.room_removal.LOOK_EVERY_S", 600.0)
+    monkeypatch.setattr("services.gateway.daily.room_removal.LOOK_EVERY_S", 600.0)
     async with gateway_with(daily_api_key=KEY, daily_api_url=daily.url) as gateway:
         await gateway.http.post("/start", json=NEW_ROOM)
         await gateway.http.post("/start", json=NEW_ROOM)
@@ -336,7 +336,7 @@ async def test_whatever_daily_answers_comes_to_its_end_as_an_error_of_daily(
     monkeypatch: pytest.MonkeyPatch, answer: bytes, trickles: bool, says: str
 ) -> None:
     """A byte every few seconds held up a start, and the removal of all rooms, for as long as it went on."""
-    monkeypatch.setattr("services.gateway.daily_api.ANSWER_S", 0.2)
+    monkeypatch.setattr("services.gateway.daily.api.ANSWER_S", 0.2)
     async with answering(answer, trickles=trickles) as url:
         api = DailyApi(url, KEY)
         async with aclosing(api), asyncio.timeout(5):

@@ -2,7 +2,7 @@ from typing import Any
 
 from shared.contract import Presence
 from shared.presence import announce
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.gateway.conftest import Gateway
 from tests.gateway.stand_in_runner import StandInRunner
 

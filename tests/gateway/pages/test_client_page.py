@@ -10,7 +10,7 @@ import pytest
 from litestar import Litestar
 from structlog.testing import capture_logs
 
-from services.gateway.client_page import (
+from services.gateway.pages.client_page import (
     KEY,
     LOCAL_MEDIA,
     UnexpectedPageError,

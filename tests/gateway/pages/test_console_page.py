@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from services.gateway.console_page import FOLDER
-from services.gateway.page_headers import console_headers
+from services.gateway.pages.console_page import FOLDER
+from services.gateway.pages.headers import console_headers
 from tests.gateway.conftest import Gateway, StartGateway
 
 FILES = sorted(path.name for path in FOLDER.iterdir())

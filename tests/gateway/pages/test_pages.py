@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from services.gateway.client_page import PACKAGE, page_directory, with_agent_and_key
 from services.gateway.join import ORIGINAL
+from services.gateway.pages.client_page import PACKAGE, page_directory, with_agent_and_key
 from tests.gateway.conftest import Gateway
 
 

@@ -62,7 +62,7 @@ async def test_a_page_is_a_part_of_the_list_and_the_count_is_of_all(gateway: Gat
 async def test_ends_are_found_beyond_one_page_of_the_feed(
     gateway: Gateway, runner: StandInRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.gateway.pipecat_cloud.PAGE", 2)
+    monkeypatch.setattr("services.gateway.pipecat.cloud.PAGE", 2)
     await three(gateway, runner)
     assert (await listed(gateway, status="ended"))[0] == 2
 

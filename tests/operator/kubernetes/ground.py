@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.contract import ColdStart, Ended, Launch, Leave
 from shared.events import history
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.deployment.manifests import Object, copy_of_k8s, rendered
 from tests.fakes.kubernetes_api.cluster import Cluster
 from tests.launching import SCRIPTED, Record, offer, records, send

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kubernetes.aio.config import kube_config
 
-from services.operator.cluster import connect
+from services.operator.kubernetes.cluster import connect
 from tests.fakes.kubernetes_api.cluster import running_cluster
 from tests.processes import Children
 

@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from services.operator.gone_pods import GonePods
+from services.operator.kubernetes.gone_pods import GonePods
 from shared.contract import Launch, Queued, Reason, Running
 from shared.launches import Launches
-from shared.process_name import began_at, host_of, process_name
-from shared.redis_connection import Redis
+from shared.process.process_name import began_at, host_of, process_name
+from shared.redis.connection import Redis
 from shared.sweep import Gone, Sweep
 from tests.fakes.kubernetes_api.resources import PODS
-from tests.operator.kubernetes_ground import Ground
+from tests.operator.kubernetes.ground import Ground
 from tests.processes import session_event
 from tests.shared.test_sweep import claimed
 from tests.waiting import until

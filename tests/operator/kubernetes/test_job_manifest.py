@@ -7,7 +7,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from services.operator.job_manifest import NoTemplate, cold_jobs, job_manifest, job_name, label_value
+from services.operator.kubernetes.job_manifest import NoTemplate, cold_jobs, job_manifest, job_name, label_value
 
 RUNNER = {
     "name": "runner",

@@ -11,7 +11,7 @@ import pytest
 from shared.contract import Ended, Launch, Leave, Starting
 from shared.presence import present
 from tests.launching import send
-from tests.operator.kubernetes_ground import Ground, unfinished
+from tests.operator.kubernetes.ground import Ground, unfinished
 from tests.processes import session_event
 from tests.waiting import until
 

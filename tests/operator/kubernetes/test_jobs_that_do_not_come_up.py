@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from shared import streams
 from shared.contract import ColdStart, Ended, Running, Starting, session_key
 from shared.events import decode
 from shared.launches import Launches
+from shared.redis import streams
 from tests.fakes.kubernetes_api.cluster import Cluster
 from tests.fakes.kubernetes_api.resources import DEPLOYMENTS, JOBS
-from tests.operator.kubernetes_ground import Ground, deployment, rbac, unfinished
+from tests.operator.kubernetes.ground import Ground, deployment, rbac, unfinished
 from tests.processes import session_event
 from tests.waiting import until
 

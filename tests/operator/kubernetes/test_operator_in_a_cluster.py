@@ -9,9 +9,9 @@ import pytest
 
 from shared.contract import ColdStart, Ended, Presence, Running
 from shared.presence import announce
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.fakes.kubernetes_api.access import rules_from
-from tests.operator.kubernetes_ground import ACCOUNT, Ground, rbac, unfinished
+from tests.operator.kubernetes.ground import ACCOUNT, Ground, rbac, unfinished
 from tests.processes import session_event
 from tests.waiting import until
 

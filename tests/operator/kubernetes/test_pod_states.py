@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.operator.launcher import Trouble
-from services.operator.pod_states import (
+from services.operator.kubernetes.pod_states import (
     End,
     finished,
     job_failure,
@@ -16,6 +15,7 @@ from services.operator.pod_states import (
     surely_gone,
     why_gone,
 )
+from services.operator.launcher import Trouble
 
 RUNNING: dict[str, Any] = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
 CREATING: dict[str, Any] = {"waiting": {"reason": "ContainerCreating"}}

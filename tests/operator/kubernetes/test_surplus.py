@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.operator.kubernetes_jobs import job_of, surplus
+from services.operator.kubernetes.jobs import job_of, surplus
 
 
 def job(name: str, made_at: int, *, over: bool = False) -> Any:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from services.operator.kubernetes.warm_pool import LONGEST_GAP_S, Demand, Needs, demand, needed
 from services.operator.settings import OperatorSettings, buffer
-from services.operator.warm_pool import LONGEST_GAP_S, Demand, Needs, demand, needed
 from shared.contract import Presence
 from shared.errors import SettingsError
 from shared.settings import load

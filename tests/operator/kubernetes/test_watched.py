@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from services.operator.cluster import Cluster, ClusterError, Json, connect
-from services.operator.watched import Watched
+from services.operator.kubernetes.cluster import Cluster, ClusterError, Json, connect
+from services.operator.kubernetes.watched import Watched
 from tests.fakes.kubernetes_api.cluster import Cluster as FakeCluster
 from tests.fakes.kubernetes_api.cluster import running_cluster
 from tests.fakes.kubernetes_api.resources import JOBS

@@ -10,11 +10,11 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.operator import portion
-from services.operator.feed_counts import FeedCounts
+from services.operator.metrics.feed_counts import FeedCounts
 from shared.contract import COUNTED, EVENTS, CommandDone, Ended, Outcome, Reason
 from shared.events import News
-from shared.redis_connection import Redis
-from shared.streams import read_group
+from shared.redis.connection import Redis
+from shared.redis.streams import read_group
 from tests.launching import offer
 from tests.scraping import Scraped, read
 from tests.waiting import until

@@ -3,12 +3,12 @@
 import math
 from typing import Any
 
-from services.operator.fleet_gauges import FleetGauges
+from services.operator.metrics.fleet_gauges import FleetGauges
 from shared.contract import CLAIMS, DEAD, Presence
 from shared.launches import Launches
 from shared.presence import announce
-from shared.redis_connection import Redis, connect
-from shared.streams import read_group
+from shared.redis.connection import Redis, connect
+from shared.redis.streams import read_group
 from tests.launching import offer
 from tests.scraping import Scraped, read
 from tests.waiting import until

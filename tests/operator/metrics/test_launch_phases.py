@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.operator.launch_phases import Phases, phases
+from services.operator.metrics.launch_phases import Phases, phases
 from shared.contract import AnyEvent, ColdStart, Queued, Running, Starting
 from shared.events import History
 

@@ -20,11 +20,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
-from services.operator import portion, webhooks
-from services.operator.public_addresses import public, public_socket
+from services.operator import portion
 from services.operator.settings import OperatorSettings
-from services.operator.webhook_sender import CONCURRENT, Answer, Sender, retry_after_s, sender
-from services.operator.webhooks import (
+from services.operator.webhooks import deliveries
+from services.operator.webhooks.deliveries import (
     FEWEST_TRIES,
     GIVE_UP_AFTER_S,
     HELD,
@@ -34,16 +33,18 @@ from services.operator.webhooks import (
     gives_up,
     pause_s,
 )
+from services.operator.webhooks.public_addresses import public, public_socket
+from services.operator.webhooks.sender import CONCURRENT, Answer, Sender, retry_after_s, sender
 from shared.contract import DEAD_WEBHOOKS, EVENTS, Running
 from shared.contract import WEBHOOKS as GROUP
-from shared.entries import encode
 from shared.errors import SettingsError
 from shared.launches import Launches
-from shared.redis_connection import Redis, connect
+from shared.redis.connection import Redis, connect
+from shared.redis.entries import encode
+from shared.redis.streams import between
 from shared.settings import load
-from shared.streams import between
 from tests.launching import a_launch, offer
-from tests.operator.receiver import Receiver, a_receiver
+from tests.operator.webhooks.receiver import Receiver, a_receiver
 from tests.processes import ROOT, Children
 from tests.redis_server import EMBEDDED, RedisServer
 from tests.waiting import until
@@ -60,9 +61,9 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "RENEW_EVERY_S", 0.1)
+    monkeypatch.setattr(deliveries, "RENEW_EVERY_S", 0.1)
     monkeypatch.setattr(portion, "ABANDONED_S", 0.5)
-    monkeypatch.setattr(webhooks, "pause_s", lambda *_: 0.01)
+    monkeypatch.setattr(deliveries, "pause_s", lambda *_: 0.01)
 
 
 @asynccontextmanager
@@ -352,7 +353,7 @@ async def nothing_pending(redis: Redis) -> bool:
 async def test_an_event_that_nobody_takes_for_a_day_becomes_a_dead_letter(
     redis: Redis, redis_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "GIVE_UP_AFTER_S", 0.0)
+    monkeypatch.setattr(deliveries, "GIVE_UP_AFTER_S", 0.0)
     receiver.answer = lambda _: web.Response(status=500)
     async with sending(receiver.url, redis_url, receiver):
         await offer(redis)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.runner.activity import Allowance
+from services.runner.call.activity import Allowance
 from shared import contract
 from shared.contract import (
     ACTIVITY,
@@ -22,9 +22,9 @@ from shared.contract import (
     Speaking,
     Transcript,
 )
-from shared.entries import Decoder, milliseconds
-from shared.redis_connection import Redis
-from shared.streams import between
+from shared.redis.connection import Redis
+from shared.redis.entries import Decoder, milliseconds
+from shared.redis.streams import between
 from tests.launching import SCRIPTED, offer, send
 from tests.processes import Child, Children, session_event
 from tests.waiting import until

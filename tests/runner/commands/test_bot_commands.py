@@ -22,10 +22,10 @@ from pipecat.transcriptions.language import Language
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 
-from services.runner import bot_commands
-from services.runner.bot_commands import NoTakerError, frames_of
 from services.runner.bots.espeak_tts import EspeakTTSService
-from services.runner.pipelines import Seen
+from services.runner.call.pipelines import Seen
+from services.runner.commands import bot_commands
+from services.runner.commands.bot_commands import NoTakerError, frames_of
 from shared.contract import (
     AppMessage,
     CommandReason,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from services.runner.process_names import SESSION_PROCESS
+from services.runner.forking.process_names import SESSION_PROCESS
 from shared import events
 from shared.contract import (
     COMMANDS,
@@ -29,7 +29,7 @@ from shared.contract import (
     Say,
     commands_key,
 )
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.launching import SCRIPTED, offer, send
 from tests.processes import Child, Children, children_called, session_event
 from tests.waiting import until

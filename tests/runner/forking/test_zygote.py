@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.runner.mould import environment
-from services.runner.zygote import unforkable
+from services.runner.forking.mould import environment
+from services.runner.forking.zygote import unforkable
 from tests.processes import Children
 
 ASSISTANT = "services.runner.bots.assistant"
@@ -40,7 +40,7 @@ def moulded(children: Children, bot: str) -> tuple[int, dict[str, Any], socket.s
     with its:
         os.set_inheritable(its.fileno(), True)
         wanted = {name: value for name, value in environment().items() if name not in os.environ}
-        command = [sys.executable, "-m", "services.runner.zygote", str(its.fileno())]
+        command = [sys.executable, "-m", "services.runner.forking.zygote", str(its.fileno())]
         child = children.start("zygote", command, pass_fds=(its.fileno(),), BOT=bot, **wanted)
     ours.settimeout(60)
     return child.pid, json.loads(ours.recv(65536)), ours

@@ -9,7 +9,7 @@ import pytest
 from pipecat.pipeline.worker import PipelineWorker  # noqa: F401 - once per process
 
 import services
-from services.runner.bot_source import PIPELINES, BotImportError, Source, explain, load
+from services.runner.loading.bot_source import PIPELINES, BotImportError, Source, explain, load
 
 SEES_ITS_NEIGHBOURS = """
 import tools

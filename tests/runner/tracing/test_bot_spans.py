@@ -6,9 +6,9 @@ import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 
-from services.runner import bot_logs
-from services.runner.bot_spans import AT_ONCE, LONGEST_TEXT, Outlet, message_of
+from services.runner.logs import bot_logs
 from services.runner.pipe import Recorded
+from services.runner.tracing.bot_spans import AT_ONCE, LONGEST_TEXT, Outlet, message_of
 
 
 def a_span(scope: str, name: str, attributes: dict[str, Any]) -> ReadableSpan:

@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 
-from shared.health import health_server
+from shared.process.health import health_server
 from tests.processes import free_port
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 SAYS = """
 import logging, sys, structlog
-from shared import logs
+from shared.process import logs
 logs.setup("gateway", level="info", form="json", strike=lambda line: line.replace("token", "[token]"))
 log = structlog.get_logger()
 log.debug("too_little")

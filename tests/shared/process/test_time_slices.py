@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from shared.time_slices import PATIENT_S, PROMPT_S
+from shared.process.time_slices import PATIENT_S, PROMPT_S
 
 ASKED = """
 import ctypes, os, platform, struct
-from shared.time_slices import take_turns_of
+from shared.process.time_slices import take_turns_of
 os.nice(3)
 os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 take_turns_of({slice_s})

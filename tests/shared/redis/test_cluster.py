@@ -34,7 +34,7 @@ from shared.contract import (
 from shared.dead_letters import DeadLetters, again
 from shared.events import News
 from shared.launches import Claim, Launches, after
-from shared.redis_connection import Redis, connect
+from shared.redis.connection import Redis, connect
 from shared.sweep import Sweep
 from tests.launching import a_launch, offer
 from tests.processes import free_port

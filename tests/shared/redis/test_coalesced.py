@@ -3,9 +3,9 @@
 import asyncio
 from contextlib import suppress
 
-from shared.coalesced import Coalesced
 from shared.errors import Unavailable
-from shared.redis_connection import Redis, connect
+from shared.redis.coalesced import Coalesced
+from shared.redis.connection import Redis, connect
 
 ROOMS = [f"room-{number}" for number in range(20)]
 

@@ -12,7 +12,7 @@ import pytest
 from shared.claims import Claims
 from shared.errors import Unavailable
 from shared.launches import Launches
-from shared.redis_connection import Redis, backoff_s, connect, translated
+from shared.redis.connection import Redis, backoff_s, connect, translated
 from tests.launching import a_launch, offer
 from tests.processes import free_port
 from tests.redis_server import EMBEDDED, RedisServer

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.errors import Unavailable
-from shared.redis_connection import connect, translated
+from shared.redis.connection import connect, translated
 from tests import machine
 from tests.processes import free_port
 from tests.redis_server import RedisServer

@@ -8,7 +8,7 @@ from services.gateway.settings import GatewaySettings
 from services.operator.settings import OperatorSettings
 from services.runner.settings import RunnerSettings
 from shared.errors import SettingsError
-from shared.redis_url import RedisAddress, parse
+from shared.redis.url import RedisAddress, parse
 from shared.settings import FleetSettings, load
 from up.__main__ import UpSettings
 
