@@ -7,7 +7,6 @@ times from outside: join, length, stopping. What it writes goes out in order, an
 import asyncio
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -57,6 +56,7 @@ from shared.contract import (
 from shared.events import ran_s
 from shared.launches import Claim, Launches
 from shared.process.logs import whose
+from shared.waiting import happens_within
 
 log = structlog.get_logger()
 
@@ -329,10 +329,7 @@ class LiveSession:
 
     async def _dismissed_within(self, pause_s: float) -> bool:
         """Pause before the next attempt, unless the session is told to end: then there is none."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
-                await self._dismissed.wait()
-        return self._dismissed.is_set()
+        return await happens_within(self._dismissed, pause_s)
 
     def _verdict(self) -> tuple[Reason, str]:
         if self._ordered:

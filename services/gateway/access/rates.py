@@ -13,7 +13,6 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Literal, TypeAlias
 
 import structlog
@@ -23,6 +22,7 @@ from shared import contract
 from shared.buckets import Buckets, Rate
 from shared.errors import Unavailable
 from shared.redis.connection import Redis, backoff_s
+from shared.waiting import happens_within
 
 FRESH_S = 1.0
 """Of an image that Redis has not put right for longer, one token is taken before the answer, and no more."""
@@ -132,9 +132,7 @@ class Rates:
         failures = 0
         while self._rates:
             await self._some.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TELL_EVERY_S):
-                    await self._much.wait()
+            await happens_within(self._much, TELL_EVERY_S)
             self._some.clear()
             self._much.clear()
             try:

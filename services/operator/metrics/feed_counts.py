@@ -7,14 +7,11 @@ and whether it still lives. What an operator has been given and has not counted,
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import cache
 from itertools import product
 from typing import Any, get_args
 
-import structlog
-from redis.exceptions import ResponseError
-
+from services.operator.attending import Attending
 from services.operator.metrics import counters
 from services.operator.metrics.launch_phases import Phases, phases
 from services.operator.portion import RENEW_EVERY_S, Portion
@@ -37,10 +34,9 @@ from shared.contract import (
     ToBot,
     Transport,
 )
-from shared.errors import Unavailable
 from shared.events import History, decode
 from shared.launches import EntryId
-from shared.redis.connection import Redis, backoff_s, translated
+from shared.redis.connection import Redis, translated
 from shared.script import Script
 from shared.sweep import CONSUMER_GONE_S
 
@@ -53,8 +49,6 @@ UNKNOWN = "unknown"
 PHASES = ("accept_to_claim", "claim_to_process", "process_to_room")
 WELL = {Reason.COMPLETED, Reason.LEFT, Reason.MAX_DURATION}
 TRIED_AGAIN = {reason for reason in Reason if not reason.final} - WELL - {Reason.UNREADABLE}
-
-log = structlog.get_logger()
 
 
 class FeedCounts:
@@ -70,32 +64,17 @@ class FeedCounts:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Count until `stop`."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._count_all(stop))
-            await stop.wait()
-            with suppress(Unavailable):
-                await self._portion.call_back()
-        with suppress(Unavailable, ResponseError):
-            await self._portion.leave()
+        attending = Attending(self._portion, broken="events_not_counted")
+        await attending.run(stop, self._count_some)
+        await attending.leave()
         await self._portion.aclose()
 
-    async def _count_all(self, stop: asyncio.Event) -> None:
-        failures = 0
-        while not stop.is_set():
-            try:
-                await self._count(await self._portion.receive(AT_ONCE))
-                if time.monotonic() >= self._tidy_at:
-                    self._tidy_at = time.monotonic() + RENEW_EVERY_S
-                    await self._drop_consumers([EVENTS], [COUNTED, int(CONSUMER_GONE_S * 1000)])
-                    await self._count(await self._portion.take_over())
-                failures = 0
-            except Exception as error:
-                failures += 1
-                self._portion.look_back()
-                if not isinstance(error, Unavailable | ResponseError):
-                    log.exception("events_not_counted")
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), backoff_s(failures))
+    async def _count_some(self) -> None:
+        await self._count(await self._portion.receive(AT_ONCE))
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + RENEW_EVERY_S
+            await self._drop_consumers([EVENTS], [COUNTED, int(CONSUMER_GONE_S * 1000)])
+            await self._count(await self._portion.take_over())
 
     async def _count(self, taken: Sequence[tuple[EntryId, dict[str, str]]]) -> None:
         if not taken:

@@ -10,15 +10,14 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Any
 
 import msgspec
 import structlog
-from redis.exceptions import ResponseError
 
+from services.operator.attending import Attending
 from services.operator.portion import RENEW_EVERY_S, Portion, Taken
 from services.operator.webhooks.sender import CONCURRENT, Answer, Sender
 from shared.contract import DEAD_WEBHOOKS, DEAD_WEBHOOKS_KEPT, EVENTS, FIELD, WEBHOOKS, DeadWebhook
@@ -29,6 +28,7 @@ from shared.redis.entries import encode, milliseconds, moment
 from shared.redis.streams import Fields
 from shared.script import Script
 from shared.sweep import CONSUMER_GONE_S
+from shared.waiting import happens_within
 
 HELD = 64
 """How many events one operator takes at most before they are delivered; the others wait in the feed."""
@@ -80,36 +80,16 @@ class Webhooks:
         """Deliver until `stop`; requests that are under way get their answer, the rest is left to the others."""
         log.info("webhooks_started", receiver=self._sender.receiver)
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._repeat(self._receive, stop))
-                group.create_task(self._repeat(self._keep, stop))
-                await stop.wait()
-                self._changed.set()
-                with suppress(Unavailable):
-                    await self._portion.call_back()
+            attending = Attending(self._portion, wake=self._changed.set, broken="webhooks_failed")
+            await attending.run(stop, partial(self._receive, stop), partial(self._keep, stop))
             if self._deliveries:
                 await asyncio.wait(self._deliveries.values())
-            with suppress(Unavailable, ResponseError):
-                await self._portion.leave()
+            await attending.leave()
         finally:
             for delivery in self._deliveries.values():
                 delivery.cancel()
             await asyncio.gather(*self._deliveries.values(), return_exceptions=True)
             await self._portion.aclose()
-
-    async def _repeat(self, step: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
-        failures = 0
-        while not stop.is_set():
-            try:
-                await step(stop)
-                failures = 0
-            except (Unavailable, ResponseError):
-                failures += 1
-                self._portion.look_back()
-                await _wait(stop, backoff_s(failures))
-            except Exception:
-                log.exception("webhooks_failed")
-                await _wait(stop, RENEW_EVERY_S)
 
     async def _receive(self, stop: asyncio.Event) -> None:
         self._changed.clear()
@@ -120,8 +100,7 @@ class Webhooks:
 
     async def _keep(self, stop: asyncio.Event) -> None:
         """Keep what is held, and take what others have abandoned."""
-        await _wait(stop, RENEW_EVERY_S)
-        if stop.is_set():
+        if await happens_within(stop, RENEW_EVERY_S):
             return
         if lost := await self._portion.never_read(EVENTS):
             log.error("webhook_events_lost", count=lost, why="the feed has dropped them before they could be sent")
@@ -177,7 +156,7 @@ class Webhooks:
             if gives_up(answer, tries, time.time() - milliseconds(entry) / 1000):
                 log.error("webhook_given_up", entry=entry, tries=tries, error=answer.error)
                 return answer.error
-            await _wait(stop, pause_s(answer, tries, random.random()))  # noqa: S311 - jitter is no secret
+            await happens_within(stop, pause_s(answer, tries, random.random()))  # noqa: S311 - jitter is no secret
         return None
 
     async def _settle(self, stop: asyncio.Event, write: Callable[[], Awaitable[None]]) -> None:
@@ -187,7 +166,7 @@ class Webhooks:
             except Unavailable:
                 if stop.is_set():
                     return
-                await _wait(stop, backoff_s(tries))
+                await happens_within(stop, backoff_s(tries))
             else:
                 return
 
@@ -206,8 +185,3 @@ class Webhooks:
                 log.warning("webhooks_not_accepted", receiver=self._sender.receiver, error=answer.error)
             else:
                 log.info("webhooks_accepted_again", receiver=self._sender.receiver)
-
-
-async def _wait(stop: asyncio.Event, for_s: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), for_s)
