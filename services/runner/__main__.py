@@ -37,7 +37,7 @@ from services.runner.slots import Slots
 from services.runner.supervisor import Supervisor
 from shared.activity import ActivityLog
 from shared.claims import Claims
-from shared.commands import Inbox
+from shared.inbox import Inbox
 from shared.launches import Launches
 from shared.process import logs
 from shared.process.health import health_server

@@ -37,7 +37,7 @@ from services.runner.timers import Timers
 from services.runner.tracing.attempt_trace import AttemptTrace
 from services.runner.writes import Writes
 from shared.activity import ActivityLog
-from shared.commands import Inbox, Received, Unreadable
+from shared.commands import Received, Unreadable
 from shared.contract import (
     AnyEvent,
     CommandReason,
@@ -54,6 +54,7 @@ from shared.contract import (
     Starting,
 )
 from shared.events import ran_s
+from shared.inbox import Inbox
 from shared.launches import Claim, Launches
 from shared.process.logs import whose
 from shared.waiting import happens_within

@@ -9,8 +9,9 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from shared.commands import Commands, Inbox, Letter
+from shared.commands import Commands, Letter
 from shared.contract import CLAIMS, LAUNCH, UNDONE_COMMANDS, Ended, Reason, Say
+from shared.inbox import Inbox
 from shared.launches import EntryId, Launches
 from shared.redis.connection import Redis
 from shared.redis.streams import read_group

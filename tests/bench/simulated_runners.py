@@ -20,8 +20,8 @@ from services.runner.supervisor import Supervisor
 from shared import settings
 from shared.activity import ActivityLog
 from shared.claims import Claims
-from shared.commands import Inbox
 from shared.contract import Reason
+from shared.inbox import Inbox
 from shared.launches import Launches
 from shared.process import logs
 from shared.process.lifecycle import Shutdown

@@ -11,8 +11,8 @@ import pytest
 
 from services.runner.forking.process_names import SESSION_PROCESS
 from shared import events
-from shared.commands import Inbox
 from shared.contract import Ended, Leave, Leaving, Queued, Reason, Running
+from shared.inbox import Inbox
 from shared.launches import Claim, EntryId, Launches
 from shared.presence import present
 from shared.redis.connection import Redis

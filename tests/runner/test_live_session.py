@@ -10,7 +10,7 @@ from services.runner.live_session import LiveSession, Runner
 from services.runner.pipe import Begin, ToProcess, ToSupervisor, open_pipe
 from services.runner.settings import RunnerSettings
 from shared.activity import ActivityLog
-from shared.commands import Inbox
+from shared.inbox import Inbox
 from shared.launches import Claim, EntryId, Launches
 from shared.redis.connection import Redis
 from tests.launching import a_launch

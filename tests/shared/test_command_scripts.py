@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared import contract, events
-from shared.commands import Commands, Inbox
+from shared.commands import Commands
 from shared.contract import (
     CLAIMS,
     COMMANDS,
@@ -31,6 +31,7 @@ from shared.contract import (
     commands_key,
     replies_key,
 )
+from shared.inbox import Inbox
 from shared.launches import EntryId, Launches
 from shared.redis import streams
 from shared.redis.connection import Redis

@@ -10,8 +10,9 @@ from typing import Any, cast
 import pytest
 
 from shared import contract
-from shared.commands import Commands, Inbox, Letter, Unreadable
+from shared.commands import Commands, Letter, Unreadable
 from shared.contract import COMMANDS, FIELD, UNDONE_COMMANDS, Ended, Leave, Offer, Outcome, Reason, Reply, Say
+from shared.inbox import Inbox
 from shared.launches import Launches
 from shared.redis import connection, streams
 from shared.redis.connection import Redis

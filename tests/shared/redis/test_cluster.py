@@ -13,7 +13,7 @@ from shared import contract, events, presence
 from shared.activity import ActivityLog
 from shared.buckets import Buckets, Rate
 from shared.claims import Claims
-from shared.commands import Commands, Inbox
+from shared.commands import Commands
 from shared.contract import (
     CLAIMS,
     DEAD,
@@ -33,6 +33,7 @@ from shared.contract import (
 )
 from shared.dead_letters import DeadLetters, again
 from shared.events import News
+from shared.inbox import Inbox
 from shared.launches import Claim, Launches, after
 from shared.redis.connection import Redis, connect
 from shared.sweep import Sweep
