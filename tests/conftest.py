@@ -143,6 +143,12 @@ StartFleet = Callable[..., AbstractAsyncContextManager[Fleet]]
 
 
 @pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """Where the bots of this test write what they did, as BOT_RECORD."""
+    return tmp_path / "record"
+
+
+@pytest.fixture
 def fleet_of(children: Children, redis: Redis) -> StartFleet:
     """What `running_fleet` says, with the server and the processes of this test."""
     return partial(running_fleet, children, redis)

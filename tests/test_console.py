@@ -24,11 +24,6 @@ from tests.processes import Children
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Path:
-    return tmp_path / "record"
-
-
-@pytest.fixture
 async def runner(redis: Redis) -> AsyncIterator[StandInRunner]:
     """The runner's side, in the test's hands."""
     stand_in = StandInRunner(redis, "runner-1")

@@ -17,11 +17,6 @@ StartOperator = Callable[..., Child]
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Path:
-    return tmp_path / "record"
-
-
-@pytest.fixture
 def start(children: Children, record: Path) -> StartOperator:
     """Starts an operator whose cold runners serve the scripted bot."""
 

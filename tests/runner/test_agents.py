@@ -27,11 +27,6 @@ async def bot(args):
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Path:
-    return tmp_path / "record"
-
-
-@pytest.fixture
 def start(children: Children, record: Path) -> Callable[..., Child]:
     """Starts a runner with these bots."""
     return lambda bots, **env: children.service(

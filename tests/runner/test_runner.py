@@ -38,11 +38,6 @@ StartRunner = Callable[..., Child]
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Path:
-    return tmp_path / "record"
-
-
-@pytest.fixture
 def start(children: Children, record: Path) -> StartRunner:
     """Starts a runner with the scripted bot, and times short enough to be waited for."""
 

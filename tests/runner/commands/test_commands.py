@@ -39,11 +39,6 @@ StartRunner = Callable[..., Child]
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Path:
-    return tmp_path / "record"
-
-
-@pytest.fixture
 def start(children: Children, record: Path) -> StartRunner:
     """Starts a runner with the bot that records its commands."""
 
