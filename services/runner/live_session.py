@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from services.runner.call.call_log import CallLog
-from services.runner.conclusion import conclude, pause_s
+from services.runner.conclusion import conclude, pause_s, verdict
 from services.runner.forking.forks import SessionProcess
 from services.runner.pipe import (
     Begin,
@@ -312,7 +312,7 @@ class LiveSession:
         self._timers.stop_all()
         if self._lost:
             return False
-        reason, message = self._verdict()
+        reason, message = verdict(self._ordered, self._over, self._process.exit, self._settings)
         following = conclude(self._launch, reason, message, self._settings.max_attempts)
         if isinstance(following, Launch) and await self._dismissed_within(self._pause_s(reason)):
             following = conclude(self._launch, Reason.LEFT, "", self._settings.max_attempts)
@@ -331,20 +331,6 @@ class LiveSession:
     async def _dismissed_within(self, pause_s: float) -> bool:
         """Pause before the next attempt, unless the session is told to end: then there is none."""
         return await happens_within(self._dismissed, pause_s)
-
-    def _verdict(self) -> tuple[Reason, str]:
-        if self._ordered:
-            within_s = self._settings.join_timeout_s
-            told = {
-                Reason.JOIN_TIMEOUT: f"the bot was not in its room within {within_s:g} s",
-                Reason.NO_CLIENT: f"no WebRTC client made an offer within {within_s:g} s",
-                Reason.LEASE_LOST: "the runner could not renew its lease",
-                Reason.MEMORY_LIMIT: f"the bot used more than {self._settings.session_memory_mb} MiB of private memory",
-            }
-            return self._ordered, told.get(self._ordered, "")
-        if self._over:
-            return self._over.reason, self._over.message
-        return Reason.BOT_DIED, f"the bot's process {self._process.exit}"
 
     async def _write_settlement(self, following: Launch | Ended | Failed) -> None:
         self._settled = True
