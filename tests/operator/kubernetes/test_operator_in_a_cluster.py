@@ -87,6 +87,8 @@ async def test_several_operators_never_exceed_the_largest_size_and_reach_none_wh
     to_none = {**SIZED, "WARM_MIN": "0", "WARM_BUFFER": "0", "WARM_MAX": "3", "RUNNER_SLOTS": "1"}
     ground.cluster.trouble("unschedulable", pods=99)
     operators = [ground.operator(**to_none) for _ in range(3)]
+    for operator in operators:
+        await operator.said("operator_started")
     for _ in range(9):
         await ground.offer(deadline_s=3)
     await ground.cluster.until(lambda: replicas(ground) == 3)
