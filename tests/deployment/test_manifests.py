@@ -12,8 +12,8 @@ import pytest
 from services.gateway.settings import GatewaySettings
 from services.runner.settings import RunnerSettings
 from services.runner.supervisor import HAND_BACK_WITHIN_S
-from shared import redis_url
-from shared.health import _response
+from shared.process.health import _response
+from shared.redis import url
 from shared.settings import load, variable
 from tests.deployment.manifests import (
     MINORS,
@@ -103,7 +103,7 @@ def grace(manifests: Manifests, service: str) -> int:
 def test_all_services_are_led_to_one_redis_with_its_password(fleet: Manifests) -> None:
     urls = {fleet.environment(service)["REDIS_URL"] for service in SERVICES}
     assert len(urls) == 1
-    address = redis_url.parse(urls.pop())
+    address = url.parse(urls.pop())
     (port,) = fleet.one("Service", "redis")["spec"]["ports"]
     assert address.nodes == (("redis", port["port"]),)
     assert address.options["password"] == fleet.environment("gateway")["REDIS_PASSWORD"]
