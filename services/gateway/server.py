@@ -41,6 +41,7 @@ async def serve(app: Litestar, parts: Parts) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here depends on who asks or by which scheme
         headers=headers.EVERYWHERE,
         timeout_graceful_shutdown=int(parts.settings.gateway_grace_s),
     )

@@ -85,10 +85,14 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there, and the application is called."""
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEAD:
+        size, hosts = len(self.url), 0
+        for name, value in self.headers:
+            size += len(name) + len(value)
+            hosts += name == b"host"
+        if size > LARGEST_HEAD:
             self._complaint = HeadTooLarge()
             raise _RefusedError
-        if sum(name == b"host" for name, _ in self.headers) > 1:
+        if hosts > 1:
             raise _RefusedError
         super().on_headers_complete()
         self._doing, self._due = _Doing.BODY, time.monotonic() + BODY_S

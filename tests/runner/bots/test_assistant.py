@@ -427,7 +427,7 @@ async def test_the_bot_has_its_personas_name_in_the_room() -> None:
 
 
 PROBE = """
-import os, socket
+import os, socket, sys
 def state(): return len(os.listdir('/proc/self/task')), [fd for fd in os.listdir('/proc/self/fd') if is_socket(fd)]
 def is_socket(fd):
     try: return os.readlink('/proc/self/fd/' + fd).startswith('socket:')
@@ -437,11 +437,15 @@ assert state() == (1, []), state()
 assert not assistant._warm_ears
 assistant.warm_up()
 assert state() == (1, []), state()
+assert 'openai' not in sys.modules
 """
 
 
-def test_importing_and_warming_up_starts_no_thread_and_opens_no_connection() -> None:
-    """The telemetry of onnxruntime does both; a process that forks must have one thread."""
+def test_importing_and_warming_up_starts_no_thread_opens_no_connection_and_loads_no_client_that_is_not_used() -> None:
+    """The telemetry of onnxruntime does the first two; a process that forks must have one thread.
+
+    OpenAI's client takes a third of a second, for which every runner's start would wait.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     environment.pop("ORT_DISABLE_TELEMETRY", None)
     probe = subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=False)
