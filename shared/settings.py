@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from shared import agents, ice, redis_url, sealing
+from shared.complaints import in_words
 from shared.errors import SettingsError
 
 Seconds = Annotated[float, Meta(ge=0)]
@@ -176,5 +177,5 @@ def _one_of(text: str, choices: tuple[str, ...]) -> str:
 
 
 def _sentence(error: msgspec.ValidationError) -> str:
-    text = str(error).removesuffix(", got `str`")
+    text = in_words(str(error).removesuffix(", got `str`"))
     return text[:1].lower() + text[1:]

@@ -143,12 +143,15 @@ async def test_keys_come_from_the_environment_or_a_file_and_refusals_are_the_gat
         (["sessions", "--watch"], 3, "pipefleet: No gateway answers at http://127.0.0.1:1: Connection refused\n"),
         (["nothing"], 2, "invalid choice: 'nothing'"),
         (["join", "--key", "secret"], 2, "unrecognized arguments: --key"),
+        (["join", "--wait"], 2, "--wait is for a room: here somebody must first open the link"),
         (["join", "--body", "{"], 2, "pipefleet: this is not JSON"),
         (["join", "--label", "team"], 2, "a label is name=value, and not 'team'"),
         (["join", "--token-file", "/nonexistent"], 2, "pipefleet: /nonexistent cannot be read"),
         (["say", "one", "hello", "--label", "a=b"], 2, "--label chooses among all sessions"),
         (["logs", "--since", "yesterday"], 2, "a time is such as 90s, 10m, 2h or 1d"),
-        (["fleet", "--url", "127.0.0.1:4444"], 2, "the gateway's address must be such as http://127.0.0.1:4444"),
+        (["fleet", "--url", "127.0.0.1:4444"], 2, "begins with http:// or https://, and '127.0.0.1:4444' does not"),
+        (["fleet", "--key-file", "/none"], 2, "pipefleet: /none cannot be read: No such file or directory\n"),
+        (["doctor", "front"], 2, "there is no 'front'; there are gateway, operator, runner\n"),
     ],
 )
 async def test_what_cannot_be_done_is_said_once_with_its_exit_code(
