@@ -54,6 +54,17 @@ async def test_a_session_is_begun_shown_commanded_and_ended_from_a_terminal(
         assert (said.code, said.json["outcome"], said.json["reason"]) == (1, "unhandled", "no_pipeline")
         assert (to_all.code, to_all.out.splitlines()[1].split()[:2]) == (1, [session, "unhandled"])
 
+        alone = await fleet.join(transport="webrtc", labels={"team": "b"})
+        to_b = ("say", "all", "Hello.", "--label", "team=b")
+        unheard, told, one = await asyncio.gather(
+            run(*to_b, "--wait", "0.2"), run(*to_b), run("say", alone["session_id"], "Hello.", "--wait", "0.2")
+        )
+        assert (unheard.code, "no answer yet" in unheard.out) == (1, True)
+        assert (told.code, told.out.split()[-1]) == (0, "accepted")
+        assert (one.code, "no answer yet" in one.out) == (1, True)
+        await run("leave", alone["session_id"])
+        await fleet.event(alone["session_id"], Ended)
+
         left = await run("leave", room)
         assert (left.code, left.out) == (0, f"{session} was told to leave\n")
         await fleet.event(session, Ended)
