@@ -41,9 +41,9 @@ def dead(gateway: Gateway, asked: Namespace) -> int:
     if asked.json:
         say_json(found)
         return 0
-    heads = ("id", "at", "session_id", "attempts", "reason", "message", "room_url")
-    rows = [[*(letter[head] for head in heads), pairs(letter["labels"])] for letter in found["dead"]]
-    say(table((*heads, "labels"), rows, nothing="No launch was given up."))
+    heads = ("id", "at", "session_id", "attempts", "reason", "room_url")
+    rows = [[*(letter[head] for head in heads), pairs(letter["labels"]), letter["message"]] for letter in found["dead"]]
+    say(table((*heads, "labels", "message"), rows, nothing="No launch was given up."))
     return 0
 
 

@@ -470,7 +470,7 @@ async def test_an_auto_start_runner_with_a_room_puts_its_bot_into_that_room(
 async def test_a_bad_setting_stops_the_runner_with_the_variables_name(start: StartRunner) -> None:
     runner = start(RUNNER_SLOTS="many", LEASE="-1")
     assert await runner.wait() != 0
-    assert "RUNNER_SLOTS: expected `int`" in runner.output()
+    assert "RUNNER_SLOTS: expected a whole number" in runner.output()
     assert "LEASE: expected" in runner.output()
 
 

@@ -156,7 +156,7 @@ class OnceASecond(logging.Filter):
         self._last: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is written. Errors and what is told at start and stop always are."""
+        """Whether it is written. Errors always are."""
         if record.levelno != logging.WARNING or not isinstance(record.msg, str):
             return True
         if record.created - self._last.get(record.msg, 0.0) < 1.0:

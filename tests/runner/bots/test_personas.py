@@ -82,7 +82,7 @@ def test_an_unknown_persona_is_refused_with_those_that_there_are(folder: Path) -
         ("a.toml", "name = ", "a.toml: Invalid value"),
         ("b.toml", 'nmae = "Ada"', "b.toml: object contains unknown field `nmae`"),
         ("c.yaml", "name: [", "c.yaml: while parsing"),
-        ("d.yaml", "voiceParameters: {stability: 7}", "d.yaml: voiceParameters.stability: expected `float` <= 1.0"),
+        ("d.yaml", "voiceParameters: {stability: 7}", "d.yaml: voiceParameters.stability: expected a number <= 1.0"),
         ("e.toml", 'greeting = "Hi {{ user }}"', "e.toml: greeting: there is no {{ user }}"),
         ("f.yaml", "just text", "f.yaml: expected `object`"),
     ],
