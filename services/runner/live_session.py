@@ -316,7 +316,8 @@ class LiveSession:
         if isinstance(following, Launch) and await self._dismissed_within(self._pause_s(reason)):
             following = conclude(self._launch, Reason.LEFT, "", self._settings.max_attempts)
         self._trace.over(reason, well=isinstance(following, Ended))
-        self._log.info("attempt_over", reason=reason, message=message, next=type(following).__name__.lower())
+        tell = self._log.info if isinstance(following, Ended) else self._log.warning
+        tell("attempt_over", reason=reason, message=message, next=type(following).__name__.lower())
         # Afterwards the lease is gone.
         self._writes.put(self._call_log.write)
         self._writes.put(partial(self._write_settlement, following))
