@@ -68,8 +68,12 @@ class Supervisor:
 
     @property
     def ready(self) -> bool:
-        """Whether this runner can do its work: Redis answers, and each slot is warm or at work."""
-        return self._redis_answers and self._slots.free + len(self._sessions) >= self._slots.count
+        """Whether this runner can do its work: Redis answers, bots import, and each slot is warm or at work.
+
+        A rollout waits for it: with a bot that does not import it must not go on to the last runner of the old one.
+        """
+        filled = self._slots.free + len(self._sessions) >= self._slots.count
+        return self._redis_answers and not self._slots.error and filled
 
     async def stand_by(self, shutdown: Shutdown) -> None:
         """Serve any launch until asked to stop; then finish what runs, or hand it back when that is insisted on."""
