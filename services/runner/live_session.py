@@ -10,7 +10,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -93,6 +93,7 @@ class LiveSession:
         self._process = process
         self._renewed_at = renewed_at
         self._lost = False
+        self._loss_counted = False
         self._settled = False
         self._waits_for_client = claim.launch.transport == "webrtc"
         self._ordered: Reason | None = None
@@ -217,8 +218,8 @@ class LiveSession:
         """The lease is another's: stop the bot now, and write nothing more."""
         if self._settled or self._lost:
             return
+        self._count_loss("taken")
         self._log.warning("lease_lost")
-        self._runner.leases_lost["taken"] += 1
         self._lost = True
         self._process.kill()
 
@@ -303,9 +304,15 @@ class LiveSession:
     def _fence(self) -> None:
         """The lease was not renewed for too long: another may have the session soon."""
         self._log.warning("fenced", unrenewed_s=round(time.monotonic() - self._renewed_at, 1))
-        self._runner.leases_lost["fenced"] += 1
+        self._count_loss("fenced")
         self._ordered = self._ordered or Reason.LEASE_LOST
         self._process.kill()
+
+    def _count_loss(self, how: Literal["taken", "fenced"]) -> None:
+        """A lease that could not be renewed is mostly another's soon: it counts once, as what was seen first."""
+        if not self._loss_counted:
+            self._loss_counted = True
+            self._runner.leases_lost[how] += 1
 
     async def _settle(self) -> bool:
         self._timers.stop_all()
@@ -354,8 +361,9 @@ class LiveSession:
         # Before the next attempt can be claimed, perhaps by this very runner.
         await self._runner.inbox.hand_over(self._launch.session_id)
         if not await self._runner.launches.settle(self.claim, self._runner.name, following):
-            self._log.warning("lease_lost", while_settling=True)
-            self._runner.leases_lost["taken"] += 1
+            if not self._lost:
+                self._log.warning("lease_lost", while_settling=True)
+            self._count_loss("taken")
 
     async def _listen_for_commands(self) -> None:
         if self._lost:
