@@ -10,7 +10,7 @@ from litestar.enums import MediaType
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
@@ -34,6 +34,7 @@ from services.gateway import (
     signalling,
 )
 from services.gateway.auth import OPEN
+from services.gateway.documentation import YamlOnce
 from services.gateway.events import routes as events_routes
 from services.gateway.outage import Outage
 from services.gateway.parts import Parts
@@ -110,7 +111,7 @@ def _documentation() -> OpenAPIConfig:
         ),
         render_plugins=[
             JsonRenderPlugin(path=["/", "/openapi.json"], media_type=MediaType.JSON),
-            YamlRenderPlugin(),
+            YamlOnce(),
         ],
     )
 

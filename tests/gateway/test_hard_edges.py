@@ -196,9 +196,13 @@ async def test_a_body_that_has_no_end_is_cut_off(server: Server, more: bytes) ->
     async with server.connected() as (_, writer):
         writer.write(HEADLESS + (b"0\r\n" if more is TRAILERS else b""))
         with pytest.raises(ConnectionError):
-            for _ in range(64):
-                writer.write(more)
-                await writer.drain()
+            await _send(writer, more, 64)
+
+
+async def _send(writer: asyncio.StreamWriter, more: bytes, times: int) -> None:
+    for _ in range(times):
+        writer.write(more)
+        await writer.drain()
 
 
 async def test_every_answer_tells_browsers_what_not_to_do_with_it(server: Server) -> None:
