@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from pipefleet import asked, commands, doctor, fleet, following, sessions
 from pipefleet.gateway import CommandError, Gateway
+from pipefleet.tables import plain
 
 INTERRUPTED = 128 + signal.SIGINT
 KINDS = ("say", "message", "interrupt", "mute", "unmute", "update", "app_message", "dtmf", "custom", "leave")
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(asked.gateway(given.url, given.key_file), given)
     except CommandError as error:
-        sys.stderr.write(f"pipefleet: {error}\n")
+        sys.stderr.write(f"pipefleet: {plain(str(error))}\n")
         return error.exit_code
     except KeyboardInterrupt:
         # Threads that read may be in the middle of something; nothing here has an end worth waiting for.

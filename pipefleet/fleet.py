@@ -4,7 +4,7 @@ from argparse import Namespace
 from urllib.parse import quote
 
 from pipefleet.gateway import CommandError, Gateway
-from pipefleet.tables import pairs, say, say_json, table
+from pipefleet.tables import pairs, plain, say, say_json, table
 
 LONGEST_LIST = 1000
 
@@ -31,7 +31,8 @@ def drain(gateway: Gateway, asked: Namespace) -> int:
     if asked.json:
         say_json(told)
     else:
-        say(f"{told['runner']} was told to drain: it exits when its sessions are over, of which it has {told['busy']}")
+        runner, busy = plain(told["runner"]), told["busy"]
+        say(f"{runner} was told to drain: it exits when its sessions are over, of which it has {busy}")
     return 0
 
 

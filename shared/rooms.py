@@ -74,6 +74,9 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
 
 def _host(host: str) -> str:
     if ":" in host:
+        if "%" in host:
+            # A zone can be anything, and so end like a host that is allowed.
+            raise BadRoom("must not contain a zone of an IPv6 address")
         try:
             return f"[{ipaddress.IPv6Address(host).compressed}]"
         except ValueError:

@@ -81,7 +81,9 @@ def setup(service: str, *, level: str, form: Form, strike: Callable[[str], str] 
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
     ]
-    if not console:
+    if console:
+        shared.append(_obeyed_by_no_terminal)
+    else:
         shared.append(_TRACEBACKS)
         sys.excepthook = _crashed
     handler = logging.StreamHandler(sys.stderr)
@@ -116,6 +118,14 @@ def _json(line: Any, default: Callable[[Any], Any]) -> str:
         return msgspec.json.encode(line, enc_hook=default).decode()
     except (UnicodeError, TypeError, ValueError, RecursionError):
         return json.dumps(line, default=default)
+
+
+def _obeyed_by_no_terminal(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Spell out what a terminal would act on: callers and bots choose some of these texts. JSON does so itself."""
+    for name, value in line.items():
+        if isinstance(value, str) and not value.isprintable():
+            line[name] = "".join(one if one.isprintable() or one in "\n\t" else repr(one)[1:-1] for one in value)
+    return line
 
 
 def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -412,6 +412,16 @@ async def test_a_dial_in_reaches_daily_with_the_key_of_the_launch_or_of_the_runn
         await daily(DIAL_IN)
 
 
+async def test_a_launch_does_not_choose_who_gets_the_key_of_daily() -> None:
+    """A caller's `daily_api_url` was sent the runner's DAILY_API_KEY."""
+    for own in ({}, {"daily_api_key": "own"}):
+        for url in ("https://evil.example/v1", "https://api.daily.co.evil.example/v1", "http://169.254.169.254"):
+            with pytest.raises(LaunchRefused, match="daily_api_url must be what DAILY_API_URL is here"):
+                await daily({**DIAL_IN, **own, "daily_api_url": url}, daily_api_key="runner")
+    named = await daily({**DIAL_IN, "daily_api_url": "https://api.daily.co/v1/"}, daily_api_key="runner")
+    assert named._params.api_url == "https://api.daily.co/v1"
+
+
 async def test_the_room_itself_can_transcribe() -> None:
     params = (await daily({"stt": "daily", "language": "de"}))._params
     assert (params.transcription_enabled, params.transcription_settings.language) == (True, "de")

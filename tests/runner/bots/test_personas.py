@@ -1,5 +1,6 @@
 """Personas from files and from launches."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,14 @@ def test_what_nobody_said_leaves_a_sentence_whole() -> None:
 
 def test_a_name_is_not_taken_for_a_template() -> None:
     assert personas.filled("Hi {{ participant }}", personas.Call("{{ bot }}", "Ada", {})) == "Hi {{ bot }}"
+
+
+@pytest.mark.parametrize("text", ["{{" + " " * 32_000, "{{" * 16_000, "{{ " * 10_000, "{" * 32_000 + "}"])
+def test_a_text_without_an_end_takes_no_longer_than_another(text: str) -> None:
+    """A launch's `instructions` of two braces and many spaces kept its bot busy for hours."""
+    began = time.process_time()
+    assert chosen(None, {"persona": {"instructions": text}}).instructions == text
+    assert time.process_time() - began < 1
 
 
 def test_an_unknown_persona_is_refused_with_those_that_there_are(folder: Path) -> None:
