@@ -120,6 +120,8 @@ REPLIES_KEPT_S = 120
 REPLIES_KEPT = 10_000
 UNDONE_COMMANDS = 1_000
 """How many commands to one session may wait for their fate."""
+UNDONE_BYTES = 8 * 1024 * 1024
+"""How much memory of Redis they may take up."""
 DEAD_KEPT = 10_000
 DEAD_WEBHOOKS_KEPT = 10_000
 PRESENCE_EVERY_S = 2.0
@@ -222,9 +224,9 @@ class CommandReason(StrEnum):
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry. `v` is raised when a field changes its meaning, never for a new field."""
+    """One entry. `v` is raised when a field changes its meaning, never for a new field: of another one is no sense made."""
 
-    v: int = 1
+    v: Literal[1] = 1
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from shared.entries import order
+from shared.entries import milliseconds, order
 from shared.errors import Unavailable
 from shared.redis_connection import BLOCK_S, Redis, backoff_s, translated
+from shared.script import AHEAD_MS
 from shared.streams import Entries, read_each
 
 BEGINNING = "0-0"
@@ -49,6 +50,9 @@ class Tail:
         self._read_at = 0.0
         self.after: dict[str, str] = {} if news else dict.fromkeys(streams, BEGINNING)
         """The last entry that was read of each stream; empty: to begin with what comes next."""
+        self._sure: dict[str, str] = {}
+        """The same, but never one that is ahead of the clock."""
+        self._look_at = 0.0
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -84,8 +88,17 @@ class Tail:
         self._read_at = time.monotonic() if all(len(entries) < AT_ONCE for _, entries in batch) else 0.0
         for stream, entries in batch:
             self.after[stream] = entries[-1][0]
+            if milliseconds(entries[-1][0]) <= time.time() * 1000 + AHEAD_MS:
+                self._sure[stream] = entries[-1][0]
         if batch:
             self._take(batch)
+
+    async def _lost_its_place(self) -> bool:
+        """Whether a stream has been set back behind what was read of it: then nothing would ever come again."""
+        if time.monotonic() < self._look_at:
+            return False
+        self._look_at = time.monotonic() + BLOCK_S
+        return await self._place() != self.after
 
     async def _place(self) -> dict[str, str]:
         """Where to read on: after the last entry read, unless a server that lost some of them counts from lower."""
@@ -99,4 +112,5 @@ class Tail:
 
     def _placed(self, stream: str, newest: str) -> str:
         after = self.after.get(stream, newest)
-        return after if order(after) <= order(newest) else BEGINNING
+        sure = self._sure.get(stream, BEGINNING)
+        return next(place for place in (after, sure, BEGINNING) if order(place) <= order(newest) or place is BEGINNING)
