@@ -9,9 +9,10 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+import structlog
 from redis.exceptions import RedisError, ResponseError
 
 from shared import contract
@@ -23,6 +24,7 @@ from shared.contract import (
     FIELD,
     REPLIES_KEPT,
     REPLIES_KEPT_S,
+    UNDONE_BYTES,
     UNDONE_COMMANDS,
     AnyCommand,
     Candidates,
@@ -37,7 +39,7 @@ from shared.errors import BadEntry, Unavailable
 from shared.redis_connection import Redis, translated
 from shared.script import Script
 from shared.sealing import UNSEALED, Seals
-from shared.streams import Entries, Fields, read_group
+from shared.streams import Entries, Fields, ensure_group, read_group
 
 Sent: TypeAlias = Literal["sent", "over", "full"]
 """`over`: the session has ended. `full`: too many commands to it are undone. Only the first changed anything."""
@@ -47,16 +49,22 @@ MOST = 3 * UNDONE_COMMANDS
 SEND_AT_ONCE = 100
 """How many commands go into one pipeline."""
 
+log = structlog.get_logger()
+
 _command = Decoder[AnyCommand | Sealed](AnyCommand | Sealed)
+
+
+Word: TypeAlias = Annotated[str, msgspec.Meta(max_length=200, pattern="^[A-Za-z0-9_.-]*$")]
+"""What can stand in an event or a key, whoever wrote it."""
 
 
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
     """A command that this version cannot read, with what can be read of it."""
 
-    command_id: str = ""
-    reply_to: str | None = None
+    command_id: Word = ""
+    reply_to: Word | None = None
     expires_s: None = None
-    type: str = ""
+    type: Word = ""
 
 
 _unreadable = Decoder[Unreadable](Unreadable)
@@ -76,7 +84,8 @@ class Letter:
         """What the script takes."""
         keys = [contract.room_key(self.room_url), contract.commands_key(self.session_id)]
         entry = encode(seals.closed_command(self.session_id, self.command))
-        return keys, [self.session_id, entry, COMMANDS, _most(self.command)]
+        share = _share(self.command)
+        return keys, [self.session_id, entry, COMMANDS, share * UNDONE_COMMANDS, share * UNDONE_BYTES]
 
 
 class Commands:
@@ -126,6 +135,8 @@ class Inbox:
         self._conclude = Script(redis, "conclude_command")
         self._holder = holder
         self._sessions: dict[str, str] = {}
+        self._missing: dict[str, str] = {}
+        """Those whose stream was not there when it was to be read: the session is over, or somebody has deleted it."""
         self._opened = asyncio.Event()
         self._given: set[tuple[str, str]] = set()
         self._certain = True
@@ -185,7 +196,7 @@ class Inbox:
         except ResponseError as error:
             if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
                 raise
-            await self._forget_finished(list(self._sessions))
+            await self._set_aside_missing(list(self._sessions))
             return []
 
     async def take_back(self, session_ids: Iterable[str]) -> list[tuple[str, str, Received]]:
@@ -194,7 +205,9 @@ class Inbox:
         Raises:
             Unavailable: Redis does not answer.
         """
-        streams = [stream for stream in map(contract.commands_key, session_ids) if stream in self._sessions]
+        wanted = [contract.commands_key(session_id) for session_id in session_ids]
+        await self._listen_again([stream for stream in wanted if stream in self._missing])
+        streams = [stream for stream in wanted if stream in self._sessions]
         async with self._in_order:
             return self._decode(await self._taken(streams, own=False))
 
@@ -249,12 +262,33 @@ class Inbox:
             for number, *flat in found
         ]
 
-    async def _forget_finished(self, streams: list[str]) -> None:
+    async def _set_aside_missing(self, streams: list[str]) -> None:
         for stream in streams:
-            if not await self._redis.exists(stream):
+            if await self._exists(stream):
+                continue
+            if session_id := self._sessions.get(stream):
                 self._forget(stream)
+                self._missing[stream] = session_id
+
+    async def _listen_again(self, streams: list[str]) -> None:
+        """To sessions that live, and whose stream was deleted: the next command makes it anew."""
+        for stream in streams:
+            if await self._exists(stream) and (session_id := self._missing.pop(stream, None)):
+                log.warning("commands_deleted", session_id=session_id, meaning="those that were undone are lost")
+                self._sessions[stream] = session_id
+                self._opened.set()
+                await self._reader.call_back()
+
+    async def _exists(self, stream: str) -> bool:
+        """Whether there is such a stream; its group is there then, too."""
+        with translated():
+            if not await self._redis.exists(stream):
+                return False
+        await ensure_group(self._redis, stream, COMMANDS)
+        return True
 
     def _forget(self, stream: str) -> None:
+        self._missing.pop(stream, None)
         self._sessions.pop(stream, None)
         self._given = {given for given in self._given if given[0] != stream}
         if not self._sessions:
@@ -275,10 +309,10 @@ class Inbox:
     def _read(self, stream: str, fields: Fields) -> Received:
         try:
             command = _command(fields)
-        except (BadEntry, RecursionError):
+        except BadEntry:
             try:
                 return _unreadable(fields)
-            except (BadEntry, RecursionError):
+            except BadEntry:
                 return Unreadable()
         try:
             return self._seals.opened_command(self._sessions[stream], command)
@@ -303,12 +337,12 @@ def done(session_id: str, attempt: int, command: Received, reply: Reply) -> Comm
     )
 
 
-def _most(command: AnyCommand) -> int:
-    """How many undone commands there may be for this one to be accepted: none other keeps a bot from leaving."""
+def _share(command: AnyCommand) -> int:
+    """How many times over its limit the undone commands may be for this one: none other keeps a bot from leaving."""
     match command:
         case Leave():
-            return MOST
+            return 3
         case Offer() | Candidates():
-            return 2 * UNDONE_COMMANDS
+            return 2
         case _:
-            return UNDONE_COMMANDS
+            return 1

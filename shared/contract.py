@@ -224,7 +224,7 @@ class CommandReason(StrEnum):
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry. `v` is raised when a field changes its meaning, never for a new field: of another one is no sense made."""
+    """One entry. `v` is raised when a field changes its meaning, never for a new field: others are not read."""
 
     v: Literal[1] = 1
 

@@ -11,6 +11,7 @@ from services.gateway.documentation import documented
 from services.gateway.errors import Away
 from services.gateway.fleet_view import FleetView, RunnerView, look
 from services.gateway.parts import Injected
+from shared.contract import CLAIMS, LAUNCH
 from shared.errors import Unavailable
 from shared.streams import ensure_group
 
