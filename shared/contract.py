@@ -34,7 +34,7 @@ Below: the keys and their groups, how much of each is kept, the words, and the m
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -131,6 +131,7 @@ DRAIN_KEPT_S = 24 * 3600
 """How long a runner that cannot reach Redis may take to find that it is to drain."""
 
 Transport: TypeAlias = Literal["daily", "webrtc", "none"]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Start: TypeAlias = Literal["warm", "cold"]
 ColdStage: TypeAlias = Literal["created", "scheduled", "started"]
 """How far a cold runner has come: asked for, given a place, its process begun."""
@@ -224,9 +225,9 @@ class CommandReason(StrEnum):
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry. `v` is raised when a field changes its meaning, never for a new field: others are not read."""
+    """One entry. `v` is raised when a field changes its meaning, never for a new field."""
 
-    v: Literal[1] = 1
+    v: int = 1
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,7 +251,7 @@ class Launch(Wire, frozen=True, kw_only=True):
     transport: Transport
     deadline_s: float
     max_duration_s: float
-    attempt: int = 1
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     token: str | None = None
     body: Any = None
     labels: dict[str, str] = {}
@@ -547,10 +548,10 @@ class Presence(Wire, frozen=True, kw_only=True):
     start: Start
     version: str
     state: Literal["starting", "ready", "draining", "gone"]
-    slots: int
-    busy: int
-    free: int
-    running: int
+    slots: Count
+    busy: Count
+    free: Count
+    running: Count
     """How many of the busy ones are in their room."""
     error: str = ""
     """Why no bot can run here, such as one that does not import; names the agents where there are several."""

@@ -73,6 +73,7 @@ class Tail:
                         _log.info("streams_read_again", streams=self._streams)
                     failures = 0
                 await self._read(connection)
+                placed = not await self._lost_its_place()
             except Exception as error:  # noqa: BLE001 - the top of a loop that must not end
                 if not failures:
                     unexpected = None if isinstance(error, Unavailable) else error

@@ -49,7 +49,8 @@ local function set_back(stream, limit, kind)
   for _, entry in ipairs(kept) do redis.call('XADD', stream, entry[1], entry[2][1], entry[2][2]) end
   for i, group in ipairs(groups) do
     local delivered = group['last-delivered-id']
-    delivered = before(limit, delivered) and limit or delivered
+    -- Whoever had what was ahead had all that is left. Not the limit: that may be the very next id.
+    if before(limit, delivered) then delivered = #kept > 0 and kept[#kept][1] or '0-0' end
     redis.call('XGROUP', 'CREATE', stream, group['name'], delivered, 'MKSTREAM')
     for _, lease in ipairs(lists[i]) do
       redis.call('XCLAIM', stream, group['name'], lease[2], 0, lease[1], 'IDLE', lease[3], 'RETRYCOUNT', lease[4],
