@@ -1,8 +1,10 @@
 """What the bot writes with loguru, as Pipecat does, becomes lines like all others, with session and attempt."""
 
+import json
 import logging
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import structlog
 
@@ -50,14 +52,15 @@ def setup(level: str) -> None:
 
 
 def hide(secret: str | None) -> None:
-    """Strike this out of whatever is said from now on."""
+    """Strike this out of whatever is said from now on, also as it is spelt in JSON, in an address and by `repr`."""
     if secret:
-        _secrets.add(secret)
+        in_json, in_ascii = (json.dumps(secret, ensure_ascii=ascii_)[1:-1] for ascii_ in (False, True))
+        _secrets.update((secret, in_json, in_ascii, quote(secret), quote(secret, safe=""), repr(secret)[1:-1]))
 
 
 def without_secrets(text: str) -> str:
     """The text, with every hidden secret struck out of it."""
-    for secret in _secrets:
+    for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, "[token]")
     return text
 

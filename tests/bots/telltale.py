@@ -1,0 +1,14 @@
+"""A bot that fails, and says in its error what opens its room: as it is, and as it stands in an address."""
+
+from urllib.parse import quote
+
+from loguru import logger
+from pipecat.runner.types import RunnerArguments
+
+
+async def bot(args: RunnerArguments) -> None:
+    """Complain, or stay if the body says so."""
+    token = getattr(args, "token", None) or (args.body or {}).get("token", "")
+    logger.info(f"about to join with {token}")
+    logger.debug(f"GET https://example.daily.co/room?t={quote(token, safe='')}")
+    raise LookupError(f"cannot join with {token!r}, ?t={quote(token, safe='')}")
