@@ -109,11 +109,14 @@ async def requests_of_all_kinds(fleet: Fleet) -> dict[str, str]:
         assert (await fleet.http.post("/join", json={**asked, **wrong})).status_code in {400, 200, 202}
     cut = f'{{"token": "{SECRETS["room token"]}'.encode()
     await fleet.http.post("/join", content=cut, headers={"Content-Type": "application/json"})
-    for headers in ({"Authorization": f"Bearer {SECRETS['wrong key']}"}, {"X-Bot-Secret": SECRETS["wrong key"]}):
+    for headers in (
+        {"Authorization": f"Bearer {SECRETS['wrong key']}"},
+        {"X-Bot-Secret": SECRETS["wrong key"], "Authorization": ""},
+    ):
         assert (await fleet.http.get("/fleet", headers=headers)).status_code == 401
     assert (await fleet.http.get("/fleet", headers=JOIN | {"Authorization": ""})).status_code in {401, 403}
 
-    await session_event(fleet.redis, failing, Failed, attempt=2)
+    await session_event(fleet.redis, failing, Failed)
     staying = (await fleet.join(wait_s=20, transport="none", agent="stays", body=body))["session_id"]
     for command in ({"message": SECRETS["command"]}, {"type": "custom", "data": SECRETS["custom command"]}):
         await fleet.http.post("/admin", json={"session_id": staying, "wait": 5, **command})
@@ -136,7 +139,7 @@ async def requests_of_all_kinds(fleet: Fleet) -> dict[str, str]:
 
 
 async def until_failed(fleet: Fleet, session_id: str) -> None:
-    await session_event(fleet.redis, session_id, Failed, attempt=2)
+    await session_event(fleet.redis, session_id, Failed)
 
 
 async def told(fleet: Fleet) -> str:
@@ -194,7 +197,7 @@ async def test_no_secret_is_to_be_found_in_a_cluster_whose_jobs_are_full_of_them
     launch = await ground.offer(
         transport="daily", room_url="https://example.daily.co/room", token=SECRETS["room token"]
     )
-    failed = await session_event(ground.redis, launch.session_id, Failed, attempt=2)
+    failed = await session_event(ground.redis, launch.session_id, Failed)
     assert "[token]" in failed.message
     for resource in RESOURCES:
         haul.add(f"objects: {resource}", ground.cluster.objects(resource))
@@ -218,10 +221,9 @@ async def test_the_search_finds_a_secret_in_every_channel_and_every_spelling(
 
     for spelling in (planted, quote(planted, safe=""), base64.b64encode(f"x{planted}y".encode()).decode()):
         haul = a_haul()
-        child: Child = children.start(
-            "echo", [sys.executable, "-c", f"print({spelling!r})\nimport time; time.sleep(60)"]
-        )
-        await until(lambda child=child, spelling=spelling: spelling in child.output())
+        code = f"print({spelling!r}); import time; time.sleep(60)"
+        child = children.start("echo", [sys.executable, "-c", code])
+        await child.said(spelling)
         await redis.xadd("{bot}:planted", {"json": spelling})
         haul.outputs([child])
         haul.command_lines()

@@ -174,7 +174,7 @@ async def test_entries_that_nobody_can_read_stop_nobody(ground: Ground) -> None:
     async def all_have_a_fate() -> bool:
         events = [event for _, event in await history(ground.fleet.redis, ground.bystander)]
         fates = [event for event in events if isinstance(event, CommandDone)]
-        left: Any = await ground.redis.xlen(contract.commands_key(ground.bystander))
+        left: int = await ground.redis.xlen(contract.commands_key(ground.bystander))
         return left == 0 and {fate.reason for fate in fates} == {CommandReason.UNREADABLE} and len(fates) >= 15
 
     await until(all_have_a_fate)
