@@ -8,14 +8,14 @@ takes from it: with each read, because what came later must not overtake it, and
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from shared import contract
+from shared import contract, traces
 from shared.blocking_reader import BlockingReader
 from shared.contract import (
     COMMANDS,
@@ -102,7 +102,11 @@ class Commands:
         Raises:
             Unavailable: Redis does not answer.
         """
-        sent: Sent = await self._send(*Letter(session_id, room_url, command).keys_and_args(self._seals))
+        with traces.publishing("send", "{bot}:commands", traces.current(), session_id) as span:
+            span.set(traces.COMMAND, kind_of(command))
+            command = msgspec.structs.replace(command, traceparent=span.traceparent)
+            sent: Sent = await self._send(*Letter(session_id, room_url, command).keys_and_args(self._seals))
+            span.set(traces.OUTCOME, sent)
         return sent
 
     async def send_all(self, letters: Sequence[Letter]) -> list[Sent | Literal["away"]]:
@@ -118,7 +122,8 @@ class Commands:
     async def _send_some(self, letters: Sequence[Letter]) -> list[Sent | Literal["away"]]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for letter in letters:
-                await self._send.queue(pipe, *letter.keys_and_args(self._seals))
+                command = msgspec.structs.replace(letter.command, traceparent=traces.current())
+                await self._send.queue(pipe, *replace(letter, command=command).keys_and_args(self._seals))
             with translated():
                 answers = await pipe.execute(raise_on_error=False)
         return ["away" if isinstance(answer, RedisError) else answer for answer in answers]
@@ -325,16 +330,20 @@ def done(session_id: str, attempt: int, command: Received, reply: Reply) -> Comm
     """The event of a command's fate; None for signalling, of which there is much and nobody asks."""
     if isinstance(command, Offer | Candidates):
         return None
-    kind = command.type if isinstance(command, Unreadable) else str(command.__struct_config__.tag)
     return CommandDone(
         session_id=session_id,
         attempt=attempt,
         command_id=command.command_id,
-        kind=kind,
+        kind=kind_of(command),
         outcome=reply.outcome,
         reason=reply.reason,
         message=reply.message,
     )
+
+
+def kind_of(command: Received) -> str:
+    """What sort of command it is, in the word that the wire has for it."""
+    return command.type if isinstance(command, Unreadable) else str(command.__struct_config__.tag)
 
 
 def _share(command: AnyCommand) -> int:

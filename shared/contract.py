@@ -20,6 +20,7 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 | `{bot}:dead`                 | whoever gives up              | gateways: people redrive or delete its entries   |
 | `{bot}:webhooks:dead`        | operators                     | people: events that no receiver took             |
 | `{bot}:rooms`                | gateway: before it makes one  | gateways, group `gateways`: who removes a room   |
+| `{bot}:rate:<kind>:<key>`    | gateways                      | gateways: how many requests of a key are left    |
 | `{bot}:room:<room_url>`      | the scripts only              | the scripts only: room -> session, no stream     |
 
 A launch entry has the id of the `queued` event that announced it, and lives until its session ends: the launch streams
@@ -90,6 +91,11 @@ def drain_key(runner: str) -> str:
 def room_key(room_url: str) -> str:
     """The index entry that keeps a room to one session; `room_url` is canonical."""
     return f"{{bot}}:room:{room_url}"
+
+
+def rate_key(kind: str, key: str) -> str:
+    """The bucket of one key's requests of a kind; `key` is its fingerprint."""
+    return f"{{bot}}:rate:{kind}:{key}"
 
 
 CLAIMS = "runners"
@@ -263,6 +269,8 @@ class Launch(Wire, frozen=True, kw_only=True):
     owner: bool = False
     """The Daily room is the fleet's own: the token that the runner gets for its bot makes it an owner."""
     sealed: str = ""
+    traceparent: str = ""
+    """The trace that this is part of and the span that wrote it, in the form of W3C; empty if there is none."""
 
 
 class Event(Wire, frozen=True, kw_only=True, tag_field="type"):
@@ -411,6 +419,8 @@ class Command(Wire, frozen=True, kw_only=True, tag_field="type"):
     command_id: str
     reply_to: str | None = None
     expires_s: float | None = None
+    traceparent: str = ""
+    """The trace of the request that sent it, as in `Launch`."""
 
 
 class Say(Command, frozen=True, kw_only=True, tag="say"):

@@ -9,7 +9,7 @@ from typing import Any, Literal, NewType, TypeAlias
 
 import msgspec
 
-from shared import agents, contract
+from shared import agents, contract, traces
 from shared.coalesced import Coalesced
 from shared.contract import (
     AGENTS,
@@ -146,7 +146,14 @@ class Launches:
 
         With the id of a dead letter the launch takes its place: accepted and deleted in one step, or neither.
         """
-        launch = self._seals.closed(launch)
+        stream = launch_stream(launch.agent, 1)
+        with traces.publishing("offer", stream, traces.current() or launch.traceparent, launch.session_id) as span:
+            launch = msgspec.structs.replace(self._seals.closed(launch), traceparent=span.traceparent)
+            offered = await self._write_offer(launch, queue_limit, letter)
+            span.set(traces.OUTCOME, offered.outcome)
+        return offered
+
+    async def _write_offer(self, launch: Launch, queue_limit: int, letter: str) -> Offered:
         outcome, session_id, depth = await self._offer(
             [
                 contract.room_key(launch.room_url),
@@ -318,8 +325,13 @@ class Launches:
         A failed session leaves a dead letter. `holder` is empty for a launch that waits.
         """
         match following:
-            case Launch():
-                return await self.requeue(claim.entry, holder, following, age_ms=age_ms) is not None
+            case Launch(session_id=session_id, attempt=attempt, traceparent=parent):
+                stream = launch_stream(following.agent, attempt)
+                with traces.publishing("requeue", stream, parent, session_id) as span:
+                    span.set(traces.ATTEMPT, attempt)
+                    span.set(traces.REASON, following.failures[-1].reason if following.failures else "")
+                    following = msgspec.structs.replace(following, traceparent=span.traceparent)
+                    return await self.requeue(claim.entry, holder, following, age_ms=age_ms) is not None
             case Ended():
                 return await self.finish(claim.entry, holder, claim.launch, following, age_ms=age_ms) == "finished"
             case Failed(attempt=attempt, reason=reason, message=message):

@@ -41,6 +41,7 @@ from shared.contract import (
 from shared.entries import milliseconds
 from shared.errors import BadEntry, Unavailable
 from shared.launches import Claim, EntryId, Launches, Lease, after, decode
+from shared.logs import whose
 from shared.presence import about_how_many
 from shared.process_name import began_at, host_of
 from shared.redis_connection import Redis, translated
@@ -239,8 +240,7 @@ class Sweep:
         # At least as old as it was seen: whoever renewed it since keeps it.
         if await self._launches.settle(Claim(lease.entry, launch), lease.holder, following, age_ms=lease.age_ms):
             self.repairs["lease_freed"] += 1
-            told = {"session_id": launch.session_id, "attempt": launch.attempt, "holder": lease.holder}
-            log.warning("lease_freed", **told, why=message)
+            log.warning("lease_freed", **whose(launch), holder=lease.holder, why=message)
 
     async def _fail_if_late(self, stream: str, entry: EntryId, fields: Fields, server_ms: int) -> None:
         try:
@@ -257,7 +257,7 @@ class Sweep:
         )
         if await self._launches.settle(Claim(entry, launch), "", failed):
             self.repairs["past_deadline"] += 1
-            log.warning("launch_past_deadline", session_id=launch.session_id, attempt=launch.attempt)
+            log.warning("launch_past_deadline", **whose(launch))
 
     async def _drop_gone_consumers(self, stream: str) -> None:
         for group in (CLAIMS, OVERFLOW):

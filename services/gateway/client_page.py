@@ -19,15 +19,18 @@ from urllib.parse import urlencode
 import structlog
 from litestar import Request, Response, Router, get
 from litestar.datastructures import CacheControlHeader
+from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
 from services.gateway.auth import OPEN
+from services.gateway.page_headers import client_page_headers
 
 PACKAGE = "pipecat_ai_prebuilt"
 LOCAL_MEDIA = Path(__file__).parent / "client" / "local_media.js"
 KEY = LOCAL_MEDIA.with_name("key.js")
+LONGEST_PATH = 255
 
 _DAILY_IMPORT = re.compile(r'import\{t as (?P<name>\w+)\}from"\./daily-esm-[\w-]+\.js"')
 _OUR_IMPORT = 'import{{LocalMediaCall as {name}}}from"../{file}"'
@@ -68,6 +71,7 @@ def client_page(agents: Sequence[str], directory: Path | None = None) -> Router:
         html_mode=True,
         opt=OPEN,
         before_request=partial(_with_agent_and_slash, agents[0]),
+        after_request=_with_headers,
     )
     local_media = LOCAL_MEDIA.read_text()
     for ours in (LOCAL_MEDIA, KEY):
@@ -127,10 +131,17 @@ def _script(path: str, text: str) -> HTTPRouteHandler:
     return script
 
 
+async def _with_headers(response: Response[Any]) -> Response[Any]:
+    response.headers.update(client_page_headers())
+    return response
+
+
 async def _with_agent_and_slash(agent: str, request: Request[Any, Any, Any]) -> Redirect | None:
     """The page names its files relative to itself, and starts sessions of the agent that its address names."""
     path = request.scope["raw_path"].partition(b"?")[0].decode("latin-1")
     query = request.scope["query_string"].decode("latin-1")
+    if "\0" in request.url.path or len(path) > LONGEST_PATH:
+        raise NotFoundException  # no file system has a file of this name; some say so with an error
     if agent and path in {"/client", "/client/"} and "agent" not in request.query_params:
         query = "&".join(filter(None, (query, urlencode({"agent": agent}))))
     elif path != "/client":

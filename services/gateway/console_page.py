@@ -12,7 +12,7 @@ from litestar.params import FromPath
 
 from services.gateway.auth import OPEN
 from services.gateway.errors import NotFound
-from services.gateway.page_headers import PAGE_HEADERS
+from services.gateway.page_headers import console_headers
 
 FOLDER = Path(__file__).parent / "console"
 
@@ -26,7 +26,7 @@ def console_page() -> list[HTTPRouteHandler]:
 
     def served(name: str) -> Response[str]:
         text, kind = files[name]
-        return Response(text, media_type=kind, headers=PAGE_HEADERS)
+        return Response(text, media_type=kind, headers=console_headers())
 
     # A newer gateway has newer files under the same names.
     fresh = CacheControlHeader(no_cache=True)

@@ -9,12 +9,13 @@ from typing import TypeAlias
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from services.gateway import sessions
+from services.gateway import rates, sessions
 from services.gateway.daily_api import DailyApi
 from services.gateway.daily_rooms import DailyRooms
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.events.feed import Feed
 from services.gateway.events.fleet_news import FleetNews
+from services.gateway.rates import Rates
 from services.gateway.replies import Replies
 from services.gateway.room_removal import RoomRemoval
 from services.gateway.sessions import Session
@@ -59,12 +60,14 @@ class Parts:
     feed: Feed
     fleet_news: FleetNews
     replies: Replies
+    rates: Rates
     daily: Daily | None
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
         """Follow the streams for as long as the context lasts."""
-        followers = (self.feed, self.fleet_news, self.replies, *((self.daily.removal,) if self.daily else ()))
+        daily = (self.daily.removal,) if self.daily else ()
+        followers = (self.feed, self.fleet_news, self.replies, self.rates, *daily)
         readers = [asyncio.create_task(part.run()) for part in followers]
         try:
             yield
@@ -142,6 +145,7 @@ def assemble(settings: GatewaySettings, redis: Redis, readers_redis: Redis) -> P
         feed=feed,
         fleet_news=FleetNews(redis, launches, feed.subscribers),
         replies=Replies(readers_redis, gateway_id),
+        rates=Rates(redis, {"join": rates.parse(settings.join_rate), "other": rates.parse(settings.request_rate)}),
         daily=_daily(settings, redis, feed, gateway_id),
     )
 

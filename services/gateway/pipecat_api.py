@@ -96,6 +96,7 @@ _DOCUMENTED = documented(
     DailyFailed("authentication-error"),
     Away(),
     access=START,
+    body_required=False,
 )
 
 

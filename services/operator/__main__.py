@@ -6,6 +6,7 @@ import sys
 if __name__ == "__main__":
     # The first process of a container is deaf to a signal without a handler, and all that follows takes its time.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    import shared.kept_out  # noqa: F401 - before anybody imports redis-py
 
 import asyncio
 from contextlib import AsyncExitStack, aclosing
@@ -22,7 +23,7 @@ from services.operator.settings import OperatorSettings
 from services.operator.share import Share
 from services.operator.webhook_sender import sender
 from services.operator.webhooks import Webhooks
-from shared import logs, redis_connection
+from shared import logs, redis_connection, traces
 from shared.errors import SettingsError
 from shared.health import health_server
 from shared.lifecycle import shutdown_signals
@@ -83,4 +84,6 @@ if __name__ == "__main__":
     except SettingsError as error:
         sys.exit(f"operator: {error}")
     logs.setup("operator", level=settings.log_level, form=settings.log_format)
+    traces.setup("operator", settings)
     asyncio.run(main(settings))
+    traces.close()

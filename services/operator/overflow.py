@@ -7,7 +7,7 @@ runner for one launch: runners take whatever waits longest, and one that finds n
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -20,11 +20,13 @@ from services.operator.metrics import COLD_STARTS
 from services.operator.portion import RENEW_EVERY_S
 from services.operator.settings import OperatorSettings
 from services.operator.share import Share
+from shared import traces
 from shared.contract import LAUNCH, ColdStage, ColdStart, launch_stream
 from shared.entries import order
 from shared.errors import BadEntry, Unavailable
 from shared.events import News
 from shared.launches import EntryId, Launches, Standing, decode
+from shared.logs import whose
 from shared.redis_connection import BLOCK_S, Redis, backoff_s
 from shared.streams import Fields
 
@@ -62,6 +64,11 @@ class Waiting:
     """How often in a row none could be started, for a reason that may pass."""
     told: set[str] = field(default_factory=set)
     """What its session's history has been told already."""
+    whose: Mapping[str, str | int] = field(default_factory=dict)
+    """What names it in the log."""
+    traceparent: str = ""
+    cold_start: traces.Span | None = None
+    """From the first cold runner that is started for it until it needs none any more."""
 
 
 def decide(waiting: Waiting, standing: Standing, room: int, now: float) -> Step:
@@ -168,6 +175,8 @@ class Overflow:
                 not_before=due,
                 look_at=due,
                 stream=launch_stream(launch.agent, launch.attempt),
+                whose=whose(launch),
+                traceparent=launch.traceparent,
             )
             self._changed.set()
 
@@ -218,11 +227,15 @@ class Overflow:
         step = decide(waiting, standing, room, time.monotonic())
         if step == "let_go":
             await self._share.let_go(waiting.entry)
+            if waiting.cold_start:
+                waiting.cold_start.set("pipefleet.launch", standing)
+                waiting.cold_start.end()
             del self._held[waiting.entry]
         return step
 
     async def _start(self, waiting: Waiting, launcher: Launcher) -> None:
         with _bound(waiting):
+            waiting.cold_start = waiting.cold_start or _cold_start(waiting, launcher)
             try:
                 waiting.runner = await launcher.start(waiting.session_id, waiting.attempt, self._runners_changed)
             except LaunchError as error:
@@ -277,6 +290,8 @@ class Overflow:
             return
         waiting.told.add(news)
         reason = trouble.reason if trouble else ""
+        if waiting.cold_start:
+            waiting.cold_start.event(f"{stage} failed" if trouble else stage, **{traces.REASON: reason})
         if trouble:
             log.warning("cold_start_failed", reason=reason, error=news, failures=waiting.failures)
         event = ColdStart(
@@ -300,5 +315,11 @@ class Overflow:
         self._changed.set()
 
 
+def _cold_start(waiting: Waiting, launcher: Launcher) -> traces.Span:
+    about: dict[str, traces.Value] = {traces.SESSION: waiting.session_id, traces.ATTEMPT: waiting.attempt}
+    about["pipefleet.launcher"] = launcher.name
+    return traces.start("cold start", waiting.traceparent, attributes=about)
+
+
 def _bound(waiting: Waiting) -> AbstractContextManager[object]:
-    return structlog.contextvars.bound_contextvars(session_id=waiting.session_id, attempt=waiting.attempt)
+    return structlog.contextvars.bound_contextvars(**waiting.whose)

@@ -6,6 +6,7 @@ import sys
 if __name__ == "__main__":
     # The first process of a container is deaf to a signal without a handler, and all that follows takes its time.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    import shared.kept_out  # noqa: F401 - before anybody imports redis-py
 
 import atexit
 
@@ -34,7 +35,7 @@ from services.runner.measured import measured
 from services.runner.mould import Mould
 from services.runner.slots import Slots
 from services.runner.supervisor import Supervisor
-from shared import logs
+from shared import logs, traces
 from shared.activity import ActivityLog
 from shared.claims import Claims
 from shared.commands import Inbox
@@ -59,7 +60,7 @@ async def main(configuration: RunnerSettings, first: Mould) -> None:
     claims, inbox = Claims(redis, name, agents, seals), Inbox(redis, name, seals)
     launches = Launches(redis, agents, seals)
     runner = Runner(name, "cold" if auto_start else "warm", launches, inbox, ActivityLog(redis), configuration)
-    zygote = Zygote(first)
+    zygote = Zygote(first, logs_output=not logs.for_people(configuration.log_format))
     slots = Slots(1 if auto_start else configuration.runner_slots, zygote)
     sweep = Sweep(redis, lease_s=configuration.lease_s, max_attempts=configuration.max_attempts)
     supervisor = Supervisor(runner, redis, claims, slots, sweep)
@@ -83,4 +84,6 @@ async def main(configuration: RunnerSettings, first: Mould) -> None:
 
 if __name__ == "__main__":
     logs.setup("runner", level=loaded.log_level, form=loaded.log_format)
+    traces.setup("runner", loaded)
     asyncio.run(main(loaded, first))
+    traces.close()

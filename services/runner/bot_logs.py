@@ -3,24 +3,30 @@
 import json
 import logging
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import structlog
 
+from shared import logs
 from shared.contract import Launch
+from shared.logs import whose
 
 if TYPE_CHECKING:
     from loguru import Message
 
 _secrets: set[str] = set()
 """This process's, for it has one session."""
+_tell: list[Callable[[str], None]] = []
+"""Who wants to know of them."""
 
 
 def bind(launch: Launch) -> None:
     """Name the session in every line of this process from now on, and strike its token out of all."""
-    structlog.contextvars.bind_contextvars(session_id=launch.session_id, attempt=launch.attempt)
-    hide(launch.token)
+    structlog.contextvars.bind_contextvars(**whose(launch))
+    if launch.token:
+        _secrets.add(launch.token)  # the supervisor knows it
 
 
 def setup(level: str) -> None:
@@ -53,9 +59,25 @@ def setup(level: str) -> None:
 
 def hide(secret: str | None) -> None:
     """Strike this out of whatever is said from now on, also as it is spelt in JSON, in an address and by `repr`."""
-    if secret:
-        in_json, in_ascii = (json.dumps(secret, ensure_ascii=ascii_)[1:-1] for ascii_ in (False, True))
-        _secrets.update((secret, in_json, in_ascii, quote(secret), quote(secret, safe=""), repr(secret)[1:-1]))
+    if not secret:
+        return
+    in_json, in_ascii = (json.dumps(secret, ensure_ascii=ascii_)[1:-1] for ascii_ in (False, True))
+    for form in {secret, in_json, in_ascii, quote(secret), quote(secret, safe=""), repr(secret)[1:-1]} - _secrets:
+        _secrets.add(form)
+        for tell in _tell:
+            tell(form)
+
+
+def share(tell: Callable[[str], None]) -> None:
+    """Tell of every secret, those so far and those to come."""
+    for secret in _secrets:
+        tell(secret)
+    _tell.append(tell)
+
+
+def go_straight(fd: int) -> None:
+    """Write the lines of the log there, whatever has become of this process's standard error."""
+    logs.write_to(open(fd, "w", buffering=1))  # noqa: SIM115 - for as long as the process lives
 
 
 def without_secrets(text: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from services.runner.bot_output import BotOutput
 from services.runner.mould import Mould, start
 from services.runner.pipe import READY_WITHIN_S, Forked, Moulded, Pipe, Ready, ToSupervisor, open_pipe
 from shared.lifecycle import signal_name
@@ -30,9 +31,11 @@ class ForkFailed(Exception):  # noqa: N818 - it says what it is
 class SessionProcess:
     """A forked process, held by its pidfd: nobody else's process can be meant by it."""
 
-    def __init__(self, pid: int, pipe: Pipe[ToSupervisor]) -> None:
+    def __init__(self, pid: int, pipe: Pipe[ToSupervisor], output: BotOutput | None) -> None:
         self.pid = pid
         self.pipe = pipe
+        self.output = output
+        """What it prints; None where that passes as it is."""
         self.exited = asyncio.Event()
         self.exit = ""
         """How it ended, in words, once it has."""
@@ -61,6 +64,8 @@ class SessionProcess:
         self.exit = self._status()
         os.close(self._pidfd)
         self.pipe.close()
+        if self.output:
+            self.output.close()
         self.exited.set()
 
     def _status(self) -> str:
@@ -76,9 +81,12 @@ class SessionProcess:
 
 
 class Zygote:
-    """The mould, made anew whenever it dies; `first` may have been started already."""
+    """The mould, made anew whenever it dies; `first` may have been started already.
 
-    def __init__(self, first: Mould | None = None) -> None:
+    With `logs_output`, what processes print becomes lines of the log.
+    """
+
+    def __init__(self, first: Mould | None = None, *, logs_output: bool) -> None:
         self._first = first
         self.error = ""
         """Which bots do not import, and why; empty if all do, or are not known not to."""
@@ -93,6 +101,7 @@ class Zygote:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._forked: set[SessionProcess] = set()
+        self._logs_output = logs_output
 
     def pids(self) -> set[int]:
         """The process ids of the zygote and of all that it has forked and that live."""
@@ -115,14 +124,15 @@ class Zygote:
             ForkFailed: the mould or the process died, or the warm-up took too long.
         """
         await self.moulded.wait()
-        pipe = await self._ask()
+        output = BotOutput() if self._logs_output else None
+        pipe = await self._ask(output)
         process: SessionProcess | None = None
         warm = False
         try:
             async with asyncio.timeout(READY_WITHIN_S):
                 forked = await pipe.receive()
                 if isinstance(forked, Forked):
-                    process = SessionProcess(forked.pid, pipe)
+                    process = SessionProcess(forked.pid, pipe, output)
                     self._forked.add(process)
                     warm = isinstance(await pipe.receive(), Ready)
         except TimeoutError:
@@ -131,18 +141,21 @@ class Zygote:
         finally:
             if not warm:
                 process.kill() if process else pipe.close()
+            if output and process is None:
+                output.close()
         if process is None or not warm:
             raise ForkFailed("the process was not ready in time, or ended before")
         return process
 
-    async def _ask(self) -> Pipe[ToSupervisor]:
+    async def _ask(self, output: BotOutput | None) -> Pipe[ToSupervisor]:
         """Send the zygote one end of a new pipe, and give the other."""
         here, there = socket.socketpair()
         with there:
             try:
                 if self._control is None:
                     raise ForkFailed("the zygote is gone")
-                socket.send_fds(self._control, [b"fork"], [there.fileno()])
+                fds = [there.fileno(), *([output.fd] if output else [])]
+                socket.send_fds(self._control, [b"fork"], fds)
             except (ForkFailed, OSError) as error:
                 here.close()
                 raise ForkFailed(f"the zygote does not answer: {error}") from error

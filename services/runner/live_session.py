@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from services.runner.attempt_trace import AttemptTrace
 from services.runner.call_log import CallLog
 from services.runner.conclusion import conclude, pause_s
 from services.runner.forks import SessionProcess
@@ -24,9 +25,11 @@ from services.runner.pipe import (
     EndsSoon,
     Entering,
     Happened,
+    Hidden,
     InRoom,
     Offered,
     Over,
+    Recorded,
     Renewed,
     Stop,
     ToSupervisor,
@@ -53,6 +56,7 @@ from shared.contract import (
 )
 from shared.events import ran_s
 from shared.launches import Claim, Launches
+from shared.logs import whose
 
 log = structlog.get_logger()
 
@@ -83,7 +87,9 @@ class LiveSession:
         """The bot is in its room."""
         self._runner = runner
         self._settings = runner.settings
-        self._launch = claim.launch
+        self._trace = AttemptTrace(claim, runner.name, runner.start)
+        self._launch = self._trace.within(claim.launch)
+        self._opened = runner.launches.opened(self._launch)
         self._process = process
         self._renewed_at = renewed_at
         self._lost = False
@@ -91,7 +97,7 @@ class LiveSession:
         self._waits_for_client = claim.launch.transport == "webrtc"
         self._ordered: Reason | None = None
         self._dismissed = asyncio.Event()
-        self._log = log.bind(session_id=claim.launch.session_id, attempt=claim.launch.attempt)
+        self._log = log.bind(**whose(claim.launch))
         self._over: Over | None = None
         self._early: list[Do] | None = []
         """Commands that came before the process knows its launch; None from then on."""
@@ -101,14 +107,17 @@ class LiveSession:
         self._ran_s = 0.0
         """How long earlier attempts kept the session running, pauses between them included."""
         self._call_log = CallLog(runner.activity, claim, runner.name)
+        if process.output:
+            process.output.whose([self._opened.token], **whose(claim.launch))
         self._timers = Timers()
         self._writes = Writes(lambda: self._lost)
 
     async def run(self) -> bool:
         """See the session through. False: it goes on elsewhere, in another attempt."""
-        structlog.contextvars.bind_contextvars(session_id=self._launch.session_id, attempt=self._launch.attempt)
+        structlog.contextvars.bind_contextvars(**whose(self._launch))
         writer = asyncio.create_task(self._writes.run())
         call_log = asyncio.create_task(self._call_log.run())
+        printing = asyncio.create_task(output.run()) if (output := self._process.output) else None
         try:
             self._report(Starting(**self._whose(), runner=self._runner.name, start=self._runner.start))
             self._writes.put(self._listen_for_commands)
@@ -125,8 +134,11 @@ class LiveSession:
             self._timers.stop_all()
             writer.cancel()
             call_log.cancel()
+            if printing:
+                printing.cancel()
             self._process.kill()
             await self._process.exited.wait()
+            self._trace.close()
             if not self._settled:
                 self._runner.inbox.close(self._launch.session_id)
 
@@ -156,9 +168,10 @@ class LiveSession:
                 holder=self._runner.name,
                 launch=self._launch,
                 renewed_at=self._renewed_at,
-                opened=self._runner.launches.opened(self._launch) if self._launch.sealed else None,
+                opened=self._opened if self._launch.sealed else None,
             )
         )
+        self._trace.handed_over()
         for do in self._early or ():
             self._process.pipe.send(do)
         self._early = None
@@ -175,6 +188,7 @@ class LiveSession:
 
     def deliver(self, entry: str, command: Received) -> None:
         """Take a command to the bot, or act on it."""
+        self._trace.deliver(entry, command)
         match command:
             case Leave(command_id=command_id):
                 self._dismissed.set()
@@ -196,7 +210,8 @@ class LiveSession:
         """The lease was renewed, by a call that was made at this time."""
         self._renewed_at = at
         self._timers.set("fence", at + self._settings.fence_s, self._fence)
-        self._process.pipe.send(Renewed(at=at))
+        if self._early is None:  # before, its launch will tell it, which must be the first that it hears
+            self._process.pipe.send(Renewed(at=at))
 
     def lose(self) -> None:
         """The lease is another's: stop the bot now, and write nothing more."""
@@ -238,11 +253,19 @@ class LiveSession:
                 self._reply(entry, command, reply)
             case Happened():
                 self._call_log.take(message)
+            case Recorded() | Hidden():
+                self._note(message)
             case Over():
                 self._over = message
                 self._expect_exit()
             case _:
                 pass
+
+    def _note(self, message: Recorded | Hidden) -> None:
+        if isinstance(message, Recorded):
+            self._trace.take(message)
+        elif self._process.output:
+            self._process.output.hide([message.secret])
 
     def _expect_in_room(self) -> None:
         """From now on it is on the bot to be in its room in time."""
@@ -261,6 +284,7 @@ class LiveSession:
         self._timers.stop("join")
         self._end_in(max(self._launch.max_duration_s - self._ran_s, 0.0), now)
         self._writes.put(self._write_running)
+        self._trace.in_room()
         self._log.info("bot_in_room", after_s=round(now - self._began, 3))
 
     def _end_in(self, left_s: float, now: float) -> None:
@@ -291,6 +315,7 @@ class LiveSession:
         following = conclude(self._launch, reason, message, self._settings.max_attempts)
         if isinstance(following, Launch) and await self._dismissed_within(self._pause_s(reason)):
             following = conclude(self._launch, Reason.LEFT, "", self._settings.max_attempts)
+        self._trace.over(reason, well=isinstance(following, Ended))
         self._log.info("attempt_over", reason=reason, message=message, next=type(following).__name__.lower())
         # Afterwards the lease is gone.
         self._writes.put(self._call_log.write)
@@ -350,6 +375,7 @@ class LiveSession:
 
     def _reply(self, entry: str, command: Received, reply: Reply) -> None:
         """Also when the lease is lost: what the bot has had, it has had."""
+        self._trace.delivered(entry, reply)
         write = partial(self._runner.inbox.reply, self._launch.session_id, entry, command, reply)
         self._writes.put(partial(write, attempt=self._launch.attempt))
 

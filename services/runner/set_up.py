@@ -38,7 +38,7 @@ def _of_bots(sources: Mapping[str, str], errors: Mapping[str, str], late: Mappin
 
 async def _moulded() -> Zygote | None:
     """A mould that has said what it has; it is gone again."""
-    zygote = Zygote()
+    zygote = Zygote(logs_output=False)
     running = asyncio.create_task(zygote.run())
     try:
         async with asyncio.timeout(IMPORT_WITHIN_S):

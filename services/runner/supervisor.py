@@ -25,6 +25,7 @@ from shared.contract import PRESENCE_EVERY_S, Presence, Reason
 from shared.errors import Unavailable
 from shared.launches import Claim, EntryId
 from shared.lifecycle import Shutdown
+from shared.logs import whose
 from shared.presence import announce
 from shared.redis_connection import Redis, backoff_s
 from shared.sweep import Sweep
@@ -164,7 +165,7 @@ class Supervisor:
         at, lost = await self._answered(renew) or (0.0, [claim.entry])
         if lost:
             self._runner.leases_lost["taken"] += 1
-            log.warning("lease_lost", session_id=claim.launch.session_id, attempt=claim.launch.attempt)
+            log.warning("lease_lost", **whose(claim.launch))
         return None if lost else at
 
     def _begin_in(self, process: SessionProcess, claim: Claim, renewed_at: float) -> asyncio.Task[bool]:
@@ -182,8 +183,7 @@ class Supervisor:
         self._claims.done(claim)
         self._slots.changed.set()
         if not task.cancelled() and (error := task.exception()):
-            launch = claim.launch
-            log.error("session_broke", session_id=launch.session_id, attempt=launch.attempt, exc_info=error)
+            log.error("session_broke", **whose(claim.launch), exc_info=error)
 
     async def _drain(self, shutdown: Shutdown, working: asyncio.Task[None]) -> None:
         """Claim nothing more; let what runs go on to its end, to the end of the grace, or until it is insisted."""

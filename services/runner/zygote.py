@@ -9,6 +9,7 @@ carries one end of a new process's pipe. A forked process is given to the superv
 the supervisor is the reaper of orphans. So the zygote may die without harm to any session.
 """
 
+import faulthandler
 import gc
 
 if __name__ == "__main__":
@@ -29,6 +30,7 @@ from functools import partial
 import msgspec
 
 from services.runner import bot_logs, bot_source, session_process
+from services.runner.bot_output import write_into
 from services.runner.bot_source import PIPELINES, Bot, Source
 from services.runner.pipe import Moulded
 from services.runner.process_names import ZYGOTE, be_called
@@ -65,6 +67,8 @@ def main(control: socket.socket, late: dict[str, Late]) -> None:
     if announced or PIPELINES in sys.modules:
         _import_for_pipelines()
     bot_logs.setup(configuration.log_level)
+    if configuration.traces:
+        importlib.import_module("services.runner.bot_spans")
     gc.freeze()
     moulded = Moulded(
         import_s=time.monotonic() - started,
@@ -147,7 +151,7 @@ def _import_for_pipelines() -> None:
 
 def _fork_on_request(control: socket.socket, bots: Repertoire, configuration: RunnerSettings) -> None:
     while True:
-        message, fds, _, _ = socket.recv_fds(control, 64, 1)
+        message, fds, _, _ = socket.recv_fds(control, 64, 2)
         if not message:
             return
         intermediate = os.fork()
@@ -155,13 +159,17 @@ def _fork_on_request(control: socket.socket, bots: Repertoire, configuration: Ru
             if os.fork():
                 os._exit(0)
             control.close()
+            if fds[1:]:
+                bot_logs.go_straight(write_into(fds[1]))
             _become_session(socket.socket(fileno=fds[0]), bots, configuration)
-        os.close(fds[0])
+        for fd in fds:
+            os.close(fd)
         os.waitpid(intermediate, 0)
 
 
 def _become_session(end: socket.socket, bots: Repertoire, configuration: RunnerSettings) -> None:
     code = 70
+    faulthandler.enable()
     try:
         session_process.main(end, bots, configuration)
     except SystemExit as error:

@@ -39,6 +39,7 @@ class Bot:
         self.exited = asyncio.Event()
         self.exit = "exited with code 0"
         self.pipe = self
+        self.output = None
         self._said: asyncio.Queue[ToSupervisor | None] = asyncio.Queue()
 
     def send(self, message: msgspec.Struct) -> None:
@@ -88,7 +89,9 @@ async def stand_by(configuration: RunnerSettings) -> None:
     claims, inbox, launches = Claims(redis, name), Inbox(redis, name), Launches(redis)
     runner = Runner(name, "warm", launches, inbox, ActivityLog(redis), configuration)
     sweep = Sweep(redis, lease_s=configuration.lease_s, max_attempts=configuration.max_attempts)
-    await Supervisor(runner, redis, claims, Slots(configuration.runner_slots, Mould()), sweep).stand_by(Shutdown())
+    await Supervisor(
+        runner, redis, claims, Slots(configuration.runner_slots, Mould(logs_output=False)), sweep
+    ).stand_by(Shutdown())
 
 
 async def main(count: int) -> None:

@@ -17,6 +17,7 @@ from tests.processes import ROOT, Children, free_port
 from tests.waiting import until
 
 HADOLINT = str(Path(sys.executable).parent / "hadolint")
+KEY = "a-key-of-this-test-alone"
 PORTS = {"gateway": "GATEWAY_PORT", "operator": "HEALTH_PORT", "runner": "HEALTH_PORT"}
 FOREIGN = {
     "gateway": {"pipecat", "kubernetes", "numpy"},
@@ -78,7 +79,7 @@ async def use(http: httpx.AsyncClient) -> None:
     """The pages with their scripts, and a session, for which the scripts of `shared` are needed."""
     for path in ("/", "/console/console.js", "/client/", "/client/local_media.js"):
         assert (await http.get(path)).status_code == 200
-    joined = await http.post("/join", json={"transport": "none"}, headers={"Authorization": "Bearer key"})
+    joined = await http.post("/join", json={"transport": "none"}, headers={"Authorization": f"Bearer {KEY}"})
     assert joined.status_code == 202
 
 
@@ -86,7 +87,7 @@ async def start_and_stop(children: Children, built: Built, service: str) -> None
     """Run the image's command until it is ready, and end it; the image's healthcheck must know both."""
     final = stages(service)[1]
     port = str(free_port())
-    env = {**built.env, "HOME": "/nonexistent", PORTS[service]: port, "ADMIN_KEYS": "key", "LAUNCHER": "none"}
+    env = {**built.env, "HOME": "/nonexistent", PORTS[service]: port, "ADMIN_KEYS": KEY, "LAUNCHER": "none"}
     python = str(built.folder / ".venv/bin/python")
     child = children.start(service, ["env", "-C", str(built.folder), python, *final.command[1:]], (), **env)
 

@@ -12,6 +12,7 @@ import yaml
 
 from tests.deployment.manifests import MINORS, SERVICES, Manifests, copy_of_k8s, rendered
 from tests.deployment.test_manifests import admitted
+from tests.processes import ROOT
 from tests.queries import MONITORING, panels, queries, rules, selected
 
 
@@ -79,6 +80,7 @@ def test_an_alert_says_what_is_the_case_how_bad_it_is_and_where_to_read_on(rule:
     assert rule["labels"]["severity"] in {"warning", "critical"}
     assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
     assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
+    assert f"\n### {rule['alert']}\n\n*" in (ROOT / "docs/runbook.md").read_text()
 
 
 def test_no_two_alerts_have_one_name() -> None:
