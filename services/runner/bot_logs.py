@@ -1,14 +1,13 @@
 """What the bot writes with loguru, as Pipecat does, becomes lines like all others, with session and attempt."""
 
-import json
 import logging
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import structlog
 
+from services.runner.spellings import spellings, struck_out
 from shared import logs
 from shared.contract import Launch
 from shared.logs import whose
@@ -26,7 +25,7 @@ def bind(launch: Launch) -> None:
     """Name the session in every line of this process from now on, and strike its token out of all."""
     structlog.contextvars.bind_contextvars(**whose(launch))
     if launch.token:
-        _secrets.add(launch.token)  # the supervisor knows it
+        _secrets.update(spellings(launch.token))  # the supervisor knows it
 
 
 def setup(level: str) -> None:
@@ -59,13 +58,10 @@ def setup(level: str) -> None:
 
 def hide(secret: str | None) -> None:
     """Strike this out of whatever is said from now on, also as it is spelt in JSON, in an address and by `repr`."""
-    if not secret:
-        return
-    in_json, in_ascii = (json.dumps(secret, ensure_ascii=ascii_)[1:-1] for ascii_ in (False, True))
-    for form in {secret, in_json, in_ascii, quote(secret), quote(secret, safe=""), repr(secret)[1:-1]} - _secrets:
-        _secrets.add(form)
+    if secret and secret not in _secrets:
+        _secrets.update(spellings(secret))
         for tell in _tell:
-            tell(form)
+            tell(secret)
 
 
 def share(tell: Callable[[str], None]) -> None:
@@ -82,9 +78,7 @@ def go_straight(fd: int) -> None:
 
 def without_secrets(text: str) -> str:
     """The text, with every hidden secret struck out of it."""
-    for secret in sorted(_secrets, key=len, reverse=True):
-        text = text.replace(secret, "[token]")
-    return text
+    return struck_out(text, _secrets)
 
 
 class _WithoutSecrets(logging.Formatter):

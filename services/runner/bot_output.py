@@ -15,6 +15,7 @@ from collections.abc import Iterable
 import structlog
 
 from services.runner.activity import Allowance
+from services.runner.spellings import spellings, struck_out
 
 LOOK_EVERY_S = 0.5
 PER_S = 50.0
@@ -50,7 +51,9 @@ class BotOutput:
 
     def hide(self, secrets: Iterable[str | None]) -> None:
         """Strike these out, too."""
-        self._secrets |= {secret for secret in secrets if secret and len(secret) >= SHORTEST_SECRET}
+        for secret in secrets:
+            if secret and len(secret) >= SHORTEST_SECRET:
+                self._secrets |= spellings(secret)
 
     async def run(self) -> None:
         """Look at it now and then, until it is closed."""
@@ -92,8 +95,7 @@ class BotOutput:
         if not self._allowance.take(time.monotonic()):
             self._dropped += 1
             return
-        for secret in self._secrets:
-            said = said.replace(secret, "[token]")
+        said = struck_out(said, self._secrets)
         told = {"dropped": self._dropped} if self._dropped else {}
         self._dropped = 0
         self._log.info("bot_output", said=said[:LONGEST_LINE], **told)
