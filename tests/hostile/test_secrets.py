@@ -192,7 +192,9 @@ async def test_no_secret_is_to_be_found_in_a_cluster_whose_jobs_are_full_of_them
     haul = Haul(SECRETS)
     ground.cluster.apply(deployment(envFrom=[{"secretRef": {"name": "pipefleet", "optional": True}}]))
     keys = {"PAYLOAD_KEYS": SECRETS["payload key"], "DAILY_API_KEY": KEY}
-    ground.cluster.run_image("pipefleet-runner:1", [sys.executable, "-m", "services.runner"], BOT=TELLTALE, **keys)
+    ground.cluster.run_image(
+        "pipefleet-runner:1", [sys.executable, "-m", "services.runner"], BOT=TELLTALE, LOG_FORMAT="json", **keys
+    )
     ground.operator(**variables(LOG_FORMAT="json", LAUNCHER="kubernetes"))
     launch = await ground.offer(
         transport="daily", room_url="https://example.daily.co/room", token=SECRETS["room token"]
