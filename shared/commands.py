@@ -54,7 +54,7 @@ log = structlog.get_logger()
 _command = Decoder[AnyCommand | Sealed](AnyCommand | Sealed)
 
 
-Word: TypeAlias = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[A-Za-z0-9_.-]*\Z")]
+Word: TypeAlias = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[A-Za-z0-9_. -]*\Z")]
 """What can stand in an event or a key, whoever wrote it."""
 
 

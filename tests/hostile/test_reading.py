@@ -122,6 +122,6 @@ def test_of_an_unreadable_command_only_words_are_taken() -> None:
     decode: Decoder[Unreadable] = Decoder(Unreadable)
     assert decode({"json": '{"command_id":"c-1","reply_to":"g.1","type":"later"}'}).type == "later"
     for field in ("command_id", "reply_to", "type"):
-        for value in ('"a b"', '"{x}"', '"' + "x" * 201 + '"', '"a\\n"'):
+        for value in ('"a:b"', '"{x}"', '"' + "x" * 201 + '"', '"a\\n"'):
             with pytest.raises(BadEntry):
                 decode({"json": f'{{"{field}":{value}}}'})
