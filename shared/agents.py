@@ -44,7 +44,7 @@ async def known(redis: "Redis") -> tuple[str, ...]:
     from shared.redis.connection import translated  # noqa: PLC0415 - who reads settings does not wait for its import
 
     with translated():
-        return (DEFAULT, *sorted(map(str, await redis.smembers(AGENTS))))
+        return (DEFAULT, *sorted(filter(_NAME.fullmatch, map(str, await redis.smembers(AGENTS)))))
 
 
 async def note(redis: "Redis", agents: tuple[str, ...]) -> None:

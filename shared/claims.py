@@ -52,7 +52,6 @@ class Claims:
         self._launches = Launches(redis, served, seals)
         self._claim = Script(redis, "claim")
         self._streams = launch_streams(served)
-        self._agents = {stream: agent for agent in served for stream in launch_streams([agent])}
         self._holder = holder
         self._known: set[EntryId] = set()
         self._certain = False
@@ -128,10 +127,10 @@ class Claims:
     async def _readable(self, stream: str, entry: EntryId, fields: Fields) -> Claim | None:
         """What was given, as a claim; what nobody can read is dropped."""
         try:
-            launch = decode(fields)
+            launch = decode(fields, stream)
         except BadEntry as error:
             log.error("launch_unreadable", entry=entry, error=str(error))  # noqa: TRY400 - the trace says no more
-            await self._launches.discard(entry, self._holder, fields, agent=self._agents[stream])
+            await self._launches.discard(entry, self._holder, fields, stream=stream)
             return None
         claim = Claim(entry, launch)
         try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from redis.exceptions import RedisError
@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from shared import contract
 from shared.contract import (
     COMMANDS,
+    UNDONE_BYTES,
     UNDONE_COMMANDS,
     AnyCommand,
     Candidates,
@@ -32,13 +33,17 @@ SEND_AT_ONCE = 100
 """How many commands go into one pipeline."""
 
 
+Word: TypeAlias = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[A-Za-z0-9_. -]*\Z")]
+"""What can stand in an event or a key, whoever wrote it."""
+
+
 class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
     """A command that this version cannot read, with what can be read of it."""
 
-    command_id: str = ""
-    reply_to: str | None = None
+    command_id: Word = ""
+    reply_to: Word | None = None
     expires_s: None = None
-    type: str = ""
+    type: Word = ""
 
 
 Received: TypeAlias = AnyCommand | Unreadable
@@ -56,7 +61,8 @@ class Letter:
         """What the script takes."""
         keys = [contract.room_key(self.room_url), contract.commands_key(self.session_id)]
         entry = encode(seals.closed_command(self.session_id, self.command))
-        return keys, [self.session_id, entry, COMMANDS, _most(self.command)]
+        share = _share(self.command)
+        return keys, [self.session_id, entry, COMMANDS, share * UNDONE_COMMANDS, share * UNDONE_BYTES]
 
 
 class Commands:
@@ -105,12 +111,12 @@ def kind_of(command: Received) -> str:
     return command.type if isinstance(command, Unreadable) else str(command.__struct_config__.tag)
 
 
-def _most(command: AnyCommand) -> int:
-    """How many undone commands there may be for this one to be accepted: none other keeps a bot from leaving."""
+def _share(command: AnyCommand) -> int:
+    """How many times over its limit the undone commands may be for this one: none other keeps a bot from leaving."""
     match command:
         case Leave():
-            return MOST
+            return 3
         case Offer() | Candidates():
-            return 2 * UNDONE_COMMANDS
+            return 2
         case _:
-            return UNDONE_COMMANDS
+            return 1

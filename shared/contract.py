@@ -35,7 +35,7 @@ Below: the keys and their groups, how much of each is kept, the words, and the m
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -126,6 +126,8 @@ REPLIES_KEPT_S = 120
 REPLIES_KEPT = 10_000
 UNDONE_COMMANDS = 1_000
 """How many commands to one session may wait for their fate."""
+UNDONE_BYTES = 8 * 1024 * 1024
+"""How much memory of Redis they may take up."""
 DEAD_KEPT = 10_000
 DEAD_WEBHOOKS_KEPT = 10_000
 PRESENCE_EVERY_S = 2.0
@@ -135,6 +137,7 @@ DRAIN_KEPT_S = 24 * 3600
 """How long a runner that cannot reach Redis may take to find that it is to drain."""
 
 Transport: TypeAlias = Literal["daily", "webrtc", "none"]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Start: TypeAlias = Literal["warm", "cold"]
 ColdStage: TypeAlias = Literal["created", "scheduled", "started"]
 """How far a cold runner has come: asked for, given a place, its process begun."""
@@ -254,7 +257,7 @@ class Launch(Wire, frozen=True, kw_only=True):
     transport: Transport
     deadline_s: float
     max_duration_s: float
-    attempt: int = 1
+    attempt: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     token: str | None = None
     body: Any = None
     labels: dict[str, str] = {}
@@ -555,10 +558,10 @@ class Presence(Wire, frozen=True, kw_only=True):
     start: Start
     version: str
     state: Literal["starting", "ready", "draining", "gone"]
-    slots: int
-    busy: int
-    free: int
-    running: int
+    slots: Count
+    busy: Count
+    free: Count
+    running: Count
     """How many of the busy ones are in their room."""
     error: str = ""
     """Why no bot can run here, such as one that does not import; names the agents where there are several."""

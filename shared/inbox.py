@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 
+import structlog
 from redis.exceptions import ResponseError
 
 from shared import contract
@@ -32,9 +33,11 @@ from shared.errors import BadEntry, Unavailable
 from shared.redis.blocking_reader import BlockingReader
 from shared.redis.connection import Redis, translated
 from shared.redis.entries import Decoder, encode, milliseconds, order
-from shared.redis.streams import Entries, Fields, read_group
+from shared.redis.streams import Entries, Fields, ensure_group, read_group
 from shared.script import Script
 from shared.sealing import UNSEALED, Seals
+
+log = structlog.get_logger()
 
 _command = Decoder[AnyCommand | Sealed](AnyCommand | Sealed)
 _unreadable = Decoder[Unreadable](Unreadable)
@@ -51,6 +54,8 @@ class Inbox:
         self._conclude = Script(redis, "conclude_command")
         self._holder = holder
         self._sessions: dict[str, str] = {}
+        self._missing: dict[str, str] = {}
+        """Those whose stream was not there when it was to be read: the session is over, or somebody has deleted it."""
         self._opened = asyncio.Event()
         self._given: set[tuple[str, str]] = set()
         self._certain = True
@@ -110,7 +115,7 @@ class Inbox:
         except ResponseError as error:
             if not str(error).startswith(("NOGROUP", "UNBLOCKED")):
                 raise
-            await self._forget_finished(list(self._sessions))
+            await self._set_aside_missing(list(self._sessions))
             return []
 
     async def take_back(self, session_ids: Iterable[str]) -> list[tuple[str, str, Received]]:
@@ -119,7 +124,9 @@ class Inbox:
         Raises:
             Unavailable: Redis does not answer.
         """
-        streams = [stream for stream in map(contract.commands_key, session_ids) if stream in self._sessions]
+        wanted = [contract.commands_key(session_id) for session_id in session_ids]
+        await self._listen_again([stream for stream in wanted if stream in self._missing])
+        streams = [stream for stream in wanted if stream in self._sessions]
         async with self._in_order:
             return self._decode(await self._taken(streams, own=False))
 
@@ -174,12 +181,33 @@ class Inbox:
             for number, *flat in found
         ]
 
-    async def _forget_finished(self, streams: list[str]) -> None:
+    async def _set_aside_missing(self, streams: list[str]) -> None:
         for stream in streams:
-            if not await self._redis.exists(stream):
+            if await self._exists(stream):
+                continue
+            if session_id := self._sessions.get(stream):
                 self._forget(stream)
+                self._missing[stream] = session_id
+
+    async def _listen_again(self, streams: list[str]) -> None:
+        """To sessions that live, and whose stream was deleted: the next command makes it anew."""
+        for stream in streams:
+            if await self._exists(stream) and (session_id := self._missing.pop(stream, None)):
+                log.warning("commands_deleted", session_id=session_id, meaning="those that were undone are lost")
+                self._sessions[stream] = session_id
+                self._opened.set()
+                await self._reader.call_back()
+
+    async def _exists(self, stream: str) -> bool:
+        """Whether there is such a stream; its group is there then, too."""
+        with translated():
+            if not await self._redis.exists(stream):
+                return False
+        await ensure_group(self._redis, stream, COMMANDS)
+        return True
 
     def _forget(self, stream: str) -> None:
+        self._missing.pop(stream, None)
         self._sessions.pop(stream, None)
         self._given = {given for given in self._given if given[0] != stream}
         if not self._sessions:
@@ -200,14 +228,14 @@ class Inbox:
     def _read(self, stream: str, fields: Fields) -> Received:
         try:
             command = _command(fields)
-        except (BadEntry, RecursionError):
+        except BadEntry:
             try:
                 return _unreadable(fields)
-            except (BadEntry, RecursionError):
+            except BadEntry:
                 return Unreadable()
         try:
             return self._seals.opened_command(self._sessions[stream], command)
-        except (BadEntry, RecursionError):
+        except BadEntry:
             kind = command.kind if isinstance(command, Sealed) else ""
             return Unreadable(command_id=command.command_id, reply_to=command.reply_to, type=kind)
 

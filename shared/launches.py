@@ -38,6 +38,8 @@ from shared.script import Script
 from shared.sealing import UNSEALED, Seals
 from shared.tracing import traces
 
+UNREADABLE_KEPT = 100_000
+"""How much is kept of a launch that nobody can read."""
 LIVE_AT_ONCE = 500
 """How many launches are read in one round trip."""
 
@@ -211,20 +213,18 @@ class Launches:
         for stream in self._streams:
             await ensure_group(self._redis, stream, group)
 
-    async def discard(self, entry: EntryId, holder: str, fields: Fields, *, agent: str = agents.DEFAULT) -> None:
-        """Drop an agent's launch that cannot be read, from its holder's hands; what it was stays as a dead letter.
+    async def discard(self, entry: EntryId, holder: str, fields: Fields, *, stream: str = contract.LAUNCH) -> None:
+        """Drop a launch that cannot be read, from its holder's hands; what it was stays as a dead letter.
 
-        Its session fails and its room is free again, if at least these can be read.
+        Its session fails and its room is free again, if at least these can be read, and no other entry is its launch.
         """
-        letter = encode(DeadLetter(unreadable=msgspec.json.encode(fields).decode()))
-        try:
-            whose = _whose(fields)
-        except BadEntry:
+        letter = encode(DeadLetter(unreadable=msgspec.json.encode(fields).decode()[:UNREADABLE_KEPT]))
+        whose = await self._failing(entry, fields)
+        if whose is None:
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.xadd(DEAD, {FIELD: letter}, maxlen=contract.DEAD_KEPT, approximate=True)
-                for stream in launch_streams([agent]):
-                    pipe.xack(stream, CLAIMS, entry)
-                    pipe.xdel(stream, entry)
+                pipe.xack(stream, CLAIMS, entry)
+                pipe.xdel(stream, entry)
                 with translated():
                     await pipe.execute()
             return
@@ -234,7 +234,21 @@ class Launches:
             reason=Reason.UNREADABLE,
             message="the launch is not one that a runner of this version can read",
         )
-        await self._end(launch_stream(agent, whose.attempt), entry, holder, whose=whose, event=failed, letter=letter)
+        await self._end(stream, entry, holder, whose=whose, event=failed, letter=letter)
+
+    async def _failing(self, entry: EntryId, fields: Fields) -> "_Whose | None":
+        """Whose session fails with an entry that cannot be read; nobody's, where it names one that goes on without."""
+        try:
+            whose = _whose(fields)
+        except BadEntry:
+            return None
+        its, queued = "", None
+        for its_, event in await self.history(whose.session_id):
+            if isinstance(event, Queued):
+                its, queued = its_, event
+        stream = launch_stream(queued.agent, queued.attempt) if queued else ""
+        goes_on = queued and its != entry and await between(self._redis, stream, its, its)
+        return None if goes_on else whose
 
     async def held(self, holder: str) -> list[tuple[str, EntryId, Fields]]:
         """The launches whose lease this holder has, known to it or not: an answer may have got lost on the way.
@@ -403,10 +417,13 @@ class Launches:
         return sum(answer for answer in answers if isinstance(answer, int)) - pending
 
 
-def decode(fields: Fields) -> Launch:
+def decode(fields: Fields, stream: str = "") -> Launch:
     """The launch of an entry's fields.
 
     Raises:
-        BadEntry: it cannot be read.
+        BadEntry: it cannot be read, or does not belong into the stream in which it stands.
     """
-    return _launch(fields)
+    launch = _launch(fields)
+    if stream and stream != launch_stream(launch.agent, launch.attempt):
+        raise BadEntry("not a readable entry: it stands in the stream of another agent or attempt")
+    return launch

@@ -1,10 +1,12 @@
 """Launches that nobody sees to any more.
 
-Three broken states, each found and mended by any number of sweepers side by side, without harm done twice:
+Four broken states, each found and mended by any number of sweepers side by side, without harm done twice:
 
 - *A lease that went stale.* Its runner was killed with its host, cut off, or frozen; no process of it could hand the
   session back. The launch becomes the next attempt, or a dead letter. Mended one lease and one sweep later.
 - *A launch past its deadline.* No runner took it in time. The session fails. Mended within one sweep.
+- *An entry whose id is ahead of the clock.* Somebody wrote it by hand, and nothing could be added after it. It is taken
+  out; a launch stays as a dead letter. Mended within one sweep, or by the first script in whose way it is.
 - *A consumer that is gone.* Every process has a name of its own, so their number would grow. Dropped after a while.
 
 Absence of evidence mends nothing: while Redis was away nobody could renew. So no lease counts as stale before this very
@@ -22,7 +24,20 @@ from typing import Any
 import structlog
 
 from shared import agents
-from shared.contract import CLAIMS, FIELD, OVERFLOW, Failed, Failure, Launch, Reason, launch_stream, launch_streams
+from shared.contract import (
+    CLAIMS,
+    DEAD_WEBHOOKS,
+    FIELD,
+    OVERFLOW,
+    ROOMS,
+    RUNNERS,
+    Failed,
+    Failure,
+    Launch,
+    Reason,
+    launch_stream,
+    launch_streams,
+)
 from shared.errors import BadEntry, Unavailable
 from shared.launches import Claim, EntryId, Launches, Lease, after, decode
 from shared.presence import about_how_many
@@ -31,7 +46,7 @@ from shared.process.process_name import began_at, host_of
 from shared.redis.connection import Redis, translated
 from shared.redis.entries import milliseconds
 from shared.redis.streams import Fields, between, ensure_group
-from shared.script import Script
+from shared.script import Script, set_back
 
 log = structlog.get_logger()
 
@@ -40,6 +55,8 @@ MOST = 1000
 CONSUMER_GONE_S = 120.0
 """A consumer calls every few seconds while it lives, so one that has not for so long does not."""
 DROP_CONSUMERS_EVERY_S = 30.0
+SET_BACK = (RUNNERS, ROOMS, DEAD_WEBHOOKS)
+"""What has no id ahead of the clock for long, besides the feeds and the streams with launches."""
 TOGETHER = 4
 """As often as so many runners alone would, a whole fleet of runners sweeps."""
 
@@ -138,17 +155,18 @@ class Sweep:
         run_id = await self._run_id()
         # Also those that nobody serves any more: what waits for them, or was left by their runners, has an end too.
         known = await agents.known(self._redis)
-        found = [(agent, await self._look(stream)) for agent in known for stream in launch_streams([agent])]
+        await set_back(self._redis, [*SET_BACK, *launch_streams(known)])
+        found = [(stream, await self._look(stream)) for stream in launch_streams(known)]
         # A server that was paused answers in the end, and nobody has renewed meanwhile: that is a break, too.
         self._saw(run_id, now + time.monotonic() - asked_at)
         if self._uninterrupted.long_enough(self._lease_s):
-            for agent, (stale, _, _) in found:
+            for stream, (stale, _, _) in found:
                 for entry, holder, age_ms, json in stale:
                     message = f"its runner {holder} did not renew the lease for {age_ms / 1000:.1f} s"
-                    await self._free(agent, Lease(EntryId(entry), holder, age_ms), {FIELD: json}, message)
-        for _, (_, waiting, server_ms) in found:
+                    await self._free(stream, Lease(EntryId(entry), holder, age_ms), {FIELD: json}, message)
+        for stream, (_, waiting, server_ms) in found:
             for entry, json in waiting:
-                await self._fail_if_late(EntryId(entry), {FIELD: json}, server_ms)
+                await self._fail_if_late(stream, EntryId(entry), {FIELD: json}, server_ms)
         if now >= self._drop_at:
             self._drop_at = now + DROP_CONSUMERS_EVERY_S
             for stream in launch_streams(known):
@@ -162,15 +180,14 @@ class Sweep:
         Raises:
             Unavailable: Redis does not answer.
         """
-        for agent in await agents.known(self._redis):
-            for stream in launch_streams([agent]):
-                await ensure_group(self._redis, stream, CLAIMS)
-                with translated():
-                    consumers: Any = await self._redis.xinfo_consumers(stream, CLAIMS)
-                for consumer in consumers:
-                    gone = hosts.get(host_of(consumer["name"]))
-                    if consumer["pending"] and gone and gone.includes(consumer["name"]):
-                        await self._release(agent, stream, consumer["name"], gone.why)
+        for stream in launch_streams(await agents.known(self._redis)):
+            await ensure_group(self._redis, stream, CLAIMS)
+            with translated():
+                consumers: Any = await self._redis.xinfo_consumers(stream, CLAIMS)
+            for consumer in consumers:
+                gone = hosts.get(host_of(consumer["name"]))
+                if consumer["pending"] and gone and gone.includes(consumer["name"]):
+                    await self._release(stream, consumer["name"], gone.why)
 
     async def _look_around(self, now: float) -> int:
         """See that the server answers; gives about how many runners there are."""
@@ -198,25 +215,25 @@ class Sweep:
     def _saw(self, run_id: str, at: float) -> None:
         self._uninterrupted = self._uninterrupted.seen(run_id, at, self._lease_s / 2)
 
-    async def _release(self, agent: str, stream: str, holder: str, why: str) -> None:
+    async def _release(self, stream: str, holder: str, why: str) -> None:
         with translated():
             held: Any = await self._redis.xpending_range(stream, CLAIMS, "-", "+", MOST, holder)
         for row in held:
             entry = EntryId(row["message_id"])
             fields = dict(await between(self._redis, stream, entry, entry)).get(entry, {})
             lease = Lease(entry, holder, row["time_since_delivered"])
-            await self._free(agent, lease, fields, f"its runner {holder} is gone: {why}")
+            await self._free(stream, lease, fields, f"its runner {holder} is gone: {why}")
 
     async def _look(self, stream: str) -> Any:
         await ensure_group(self._redis, stream, CLAIMS)
         return await self._overdue([stream], [CLAIMS, int(self._lease_s * 1000), MOST])
 
-    async def _free(self, agent: str, lease: Lease, fields: Fields, message: str) -> None:
+    async def _free(self, stream: str, lease: Lease, fields: Fields, message: str) -> None:
         """Put the next attempt in the place of a lease that is still this holder's, and at least as old."""
         try:
-            launch = decode(fields)
+            launch = decode(fields, stream)
         except BadEntry:
-            await self._launches.discard(lease.entry, lease.holder, fields, agent=agent)
+            await self._launches.discard(lease.entry, lease.holder, fields, stream=stream)
             return
         failure = Failure(attempt=launch.attempt, reason=Reason.RUNNER_LOST, message=message)
         following = after(launch, failure, self._max_attempts)
@@ -225,9 +242,9 @@ class Sweep:
             self.repairs["lease_freed"] += 1
             log.warning("lease_freed", **whose(launch), holder=lease.holder, why=message)
 
-    async def _fail_if_late(self, entry: EntryId, fields: Fields, server_ms: int) -> None:
+    async def _fail_if_late(self, stream: str, entry: EntryId, fields: Fields, server_ms: int) -> None:
         try:
-            launch = decode(fields)
+            launch = decode(fields, stream)
         except BadEntry:
             return  # the runner that claims it drops it
         if not past_deadline(entry, launch, server_ms):

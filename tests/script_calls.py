@@ -13,9 +13,10 @@ from redis.exceptions import ResponseError
 
 import shared
 from shared.redis.connection import Redis
+from shared.script import source
 
 _FILES = Path(shared.__path__[0], "scripts").glob("*.lua")
-SCRIPTS = {sha1(file.read_bytes(), usedforsecurity=False).hexdigest(): file.stem for file in _FILES}
+SCRIPTS = {sha1(source(file.stem).encode(), usedforsecurity=False).hexdigest(): file.stem for file in _FILES}
 """The name of each script by what `EVALSHA` calls it."""
 
 

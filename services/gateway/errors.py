@@ -37,7 +37,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
 from shared.complaints import in_words
-from shared.contract import UNDONE_COMMANDS
+from shared.contract import UNDONE_BYTES, UNDONE_COMMANDS
 from shared.errors import PipefleetError
 
 RETRY_FULL_S = 5
@@ -154,7 +154,8 @@ class TooManyCommands(HttpError):  # noqa: N818
     headers: ClassVar[dict[str, str]] = {"Retry-After": str(RETRY_FULL_S)}
 
     def __init__(self) -> None:
-        super().__init__(f"{UNDONE_COMMANDS} commands to this session have not been delivered yet.")
+        many = f"{UNDONE_COMMANDS} commands to this session, or {UNDONE_BYTES // 2**20} MB of them,"
+        super().__init__(f"{many} have not been delivered yet.")
 
 
 class TooOften(HttpError):  # noqa: N818

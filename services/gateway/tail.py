@@ -10,8 +10,9 @@ import structlog
 
 from shared.errors import Unavailable
 from shared.redis.connection import BLOCK_S, Redis, backoff_s, translated
-from shared.redis.entries import order
+from shared.redis.entries import milliseconds, order
 from shared.redis.streams import Entries, read_each
+from shared.script import AHEAD_MS
 
 BEGINNING = "0-0"
 AT_ONCE = 250
@@ -49,6 +50,9 @@ class Tail:
         self._read_at = 0.0
         self.after: dict[str, str] = {} if news else dict.fromkeys(streams, BEGINNING)
         """The last entry that was read of each stream; empty: to begin with what comes next."""
+        self._sure: dict[str, str] = {}
+        """The same, but never one that is ahead of the clock."""
+        self._look_at = 0.0
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -69,6 +73,7 @@ class Tail:
                         _log.info("streams_read_again", streams=self._streams)
                     failures = 0
                 await self._read(connection)
+                placed = not await self._lost_its_place()
             except Exception as error:  # noqa: BLE001 - the top of a loop that must not end
                 if not failures:
                     unexpected = None if isinstance(error, Unavailable) else error
@@ -84,8 +89,17 @@ class Tail:
         self._read_at = time.monotonic() if all(len(entries) < AT_ONCE for _, entries in batch) else 0.0
         for stream, entries in batch:
             self.after[stream] = entries[-1][0]
+            if milliseconds(entries[-1][0]) <= time.time() * 1000 + AHEAD_MS:
+                self._sure[stream] = entries[-1][0]
         if batch:
             self._take(batch)
+
+    async def _lost_its_place(self) -> bool:
+        """Whether a stream has been set back behind what was read of it: then nothing would ever come again."""
+        if time.monotonic() < self._look_at:
+            return False
+        self._look_at = time.monotonic() + BLOCK_S
+        return await self._place() != self.after
 
     async def _place(self) -> dict[str, str]:
         """Where to read on: after the last entry read, unless a server that lost some of them counts from lower."""
@@ -99,4 +113,5 @@ class Tail:
 
     def _placed(self, stream: str, newest: str) -> str:
         after = self.after.get(stream, newest)
-        return after if order(after) <= order(newest) else BEGINNING
+        sure = self._sure.get(stream, BEGINNING)
+        return next(place for place in (after, sure, BEGINNING) if order(place) <= order(newest) or place is BEGINNING)

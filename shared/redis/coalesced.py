@@ -12,7 +12,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from shared.errors import Unavailable
 from shared.redis.connection import Redis, translated
-from shared.script import Script
+from shared.script import Script, is_ahead
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Coalesced:
             if len(self._waiting) == 1:
                 await self._send()
             answer = await call.answer
-        if isinstance(answer, NoScriptError):
+        if isinstance(answer, NoScriptError) or is_ahead(answer):
             return await self._script(keys, args)
         if isinstance(answer, Exception):
             with translated():

@@ -31,6 +31,8 @@ ANSWER_S = 6.0
 """A server that has not answered for this long counts as away."""
 SENTINEL_ANSWER_S = 0.5
 """The same for a sentinel, which has little to do; the next one is asked."""
+NOT_UTF8 = "backslashreplace"
+"""What stands in a stream and is no UTF-8 can be read, but never as JSON, which knows no such escapes."""
 CONNECTIONS = 64
 """How many connections one client opens at most."""
 CONNECTION_WAIT_S = 30.0
@@ -79,6 +81,7 @@ def connect(url: str, *, answer_s: float = ANSWER_S, retries: int = 1) -> Redis:
         max_connections=CONNECTIONS,
         timeout=CONNECTION_WAIT_S,
         decode_responses=True,
+        encoding_errors=NOT_UTF8,
         protocol=2,
         socket_connect_timeout=answer_s,
         socket_timeout=answer_s,

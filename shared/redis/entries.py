@@ -29,11 +29,11 @@ class Decoder(Generic[T]):
         """The message of an entry.
 
         Raises:
-            BadEntry: the entry is gone, has no such field, or is not such a message.
+            BadEntry: the entry is gone, has no such field, or is not such a message: nested too deeply, for one.
         """
         try:
             return self._decoder.decode((fields or {})[FIELD])
-        except (KeyError, msgspec.DecodeError) as error:
+        except (KeyError, msgspec.DecodeError, UnicodeError, RecursionError) as error:
             # Not the decoder's own text with the offending value: entries carry tokens.
             raise BadEntry(f"not a readable entry: {type(error).__name__}") from None
 

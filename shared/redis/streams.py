@@ -10,6 +10,8 @@ from shared.redis.connection import Redis, translated
 Fields: TypeAlias = dict[str, str]
 Entries: TypeAlias = list[tuple[str, Fields]]
 
+LARGEST_ID = f"{2**64 - 1}-{2**64 - 1}"
+
 
 async def ensure_group(redis: Redis, stream: str, group: str, start: str = "0") -> None:
     """Create a stream and a group that reads it from its beginning or from `start`, if they are not there."""
@@ -22,7 +24,9 @@ async def ensure_group(redis: Redis, stream: str, group: str, start: str = "0") 
 
 
 async def between(redis: Redis, stream: str, first: str = "-", last: str = "+", count: int | None = None) -> Entries:
-    """The entries from `first` to `last`, both included, oldest first."""
+    """The entries from `first` to `last`, both included, oldest first. Nothing follows the largest id that there is."""
+    if first == f"({LARGEST_ID}":
+        return []
     with translated():
         return cast("Entries", await redis.xrange(stream, first, last, count))
 

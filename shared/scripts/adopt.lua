@@ -23,9 +23,7 @@ for _, stream in ipairs({launch, relaunch}) do
   if redis.call('XLEN', stream) > redis.call('XPENDING', stream, group)[1] then return {'behind', ''} end
 end
 
-local entry = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event_json)
-redis.call('XADD', session, entry, 'json', event_json)
-redis.call('XADD', launch, entry, 'json', launch_json)
+local entry = tell(events, kept, event_json, launch, launch_json, session, event_json)
 redis.call('SET', room, id)
 redis.call('XREADGROUP', 'GROUP', group, holder, 'COUNT', 1, 'STREAMS', launch, '>')
 return {'adopted', entry}

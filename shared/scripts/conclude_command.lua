@@ -11,8 +11,7 @@ local group, entry, event_json, reply_json, kept, replies_kept, replies_kept_s =
 
 if #redis.call('XRANGE', commands, entry, entry) == 0 then return 0 end
 if event_json ~= '' then
-  local id = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event_json)
-  redis.call('XADD', session, id, 'json', event_json)
+  tell(events, kept, event_json, session, event_json)
 end
 if replies then
   redis.call('XADD', replies, 'MAXLEN', '~', replies_kept, '*', 'json', reply_json)

@@ -17,8 +17,7 @@ if (lease and lease[2] or '') ~= holder then return 'held' end
 if lease and lease[3] < tonumber(age_ms) then return 'held' end
 
 local function note(json)
-  local id = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', json)
-  redis.call('XADD', session, id, 'json', json)
+  tell(events, kept, json, session, json)
 end
 
 local time = redis.call('TIME')

@@ -10,8 +10,8 @@ local group, entry, holder, kept, session_kept, kept_s = unpack(ARGV)
 local lease = redis.call('XPENDING', launch, group, entry, entry, 1)[1]
 if not lease or lease[2] ~= holder then return 0 end
 for i = 7, #ARGV do
-  local id = redis.call('XADD', activity, 'MAXLEN', '~', kept, '*', 'json', ARGV[i])
-  redis.call('XADD', session, 'MAXLEN', '~', session_kept, id, 'json', ARGV[i])
+  tell(activity, kept, ARGV[i], session, ARGV[i])
 end
+redis.call('XTRIM', session, 'MAXLEN', '~', session_kept)
 redis.call('EXPIRE', session, kept_s)
 return 1

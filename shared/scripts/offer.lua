@@ -40,9 +40,7 @@ local waiting = depth()
 if waiting >= tonumber(limit) then return {'full', '', waiting} end
 
 if agent ~= '' then redis.call('SADD', agents, agent) end
-local entry = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event_json)
-redis.call('XADD', session, entry, 'json', event_json)
-redis.call('XADD', launch, entry, 'json', launch_json)
+local entry = tell(events, kept, event_json, launch, launch_json, session, event_json)
 redis.call('SET', room, id)
 if letter ~= '' then redis.call('XDEL', dead, letter) end
 return {'queued', id, waiting + 1}

@@ -7,6 +7,5 @@ local events, session = unpack(KEYS)
 local event_json, kept = unpack(ARGV)
 
 if redis.call('EXISTS', session) == 0 then return 0 end
-local id = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event_json)
-redis.call('XADD', session, id, 'json', event_json)
+tell(events, kept, event_json, session, event_json)
 return 1

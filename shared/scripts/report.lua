@@ -8,6 +8,5 @@ local group, entry, holder, event_json, kept = unpack(ARGV)
 
 local lease = redis.call('XPENDING', launch, group, entry, entry, 1)[1]
 if not lease or lease[2] ~= holder then return 0 end
-local id = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event_json)
-redis.call('XADD', session, id, 'json', event_json)
+tell(events, kept, event_json, session, event_json)
 return 1

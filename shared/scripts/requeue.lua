@@ -11,9 +11,7 @@ local group, entry, holder, age_ms, launch_json, event_json, kept = unpack(ARGV)
 local lease = redis.call('XPENDING', launch, group, entry, entry, 1)[1]
 if not lease or lease[2] ~= holder or lease[3] < tonumber(age_ms) then return '' end
 -- What might be refused comes first: a script that fails half-way has then lost nothing.
-local id = redis.call('XADD', events, 'MAXLEN', '~', kept, '*', 'json', event_json)
-redis.call('XADD', session, id, 'json', event_json)
-redis.call('XADD', relaunch, id, 'json', launch_json)
+local id = tell(events, kept, event_json, session, event_json, relaunch, launch_json)
 redis.call('XACK', launch, group, entry)
 redis.call('XDEL', launch, entry)
 return id

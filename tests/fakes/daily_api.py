@@ -29,6 +29,8 @@ class FakeDaily:
     """What the next requests are answered, in order, whatever they ask."""
     away: bool = False
     """Every request is answered 503."""
+    token_prefix: str = "token-"
+    """What the account's meeting tokens begin with."""
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def until_empty(self, within_s: float = 10.0) -> None:
@@ -82,7 +84,7 @@ class FakeDaily:
         if wrong := _wrong(properties):
             return error(400, "invalid-request-error", wrong)
         self.tokens.append(properties)
-        return web.json_response({"token": f"token-{len(self.tokens)}"})
+        return web.json_response({"token": f"{self.token_prefix}{len(self.tokens)}"})
 
     async def delete_room(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]

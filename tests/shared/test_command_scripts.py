@@ -99,8 +99,13 @@ async def test_a_stream_that_is_full_takes_no_more_and_a_room_of_another_session
     _, launch = await claimed(redis)
     send = Script(redis, "send_command")
     keys = [contract.room_key(launch.room_url), commands_key(launch.session_id)]
-    assert [await send(keys, [launch.session_id, text, COMMANDS, 2]) for text in "abc"] == ["sent", "sent", "full"]
-    assert await send(keys, ["another", "d", COMMANDS, 9]) == "over"
+    assert [await send(keys, [launch.session_id, text, COMMANDS, 2, 50_000]) for text in "abc"] == [
+        "sent",
+        "sent",
+        "full",
+    ]
+    assert await send(keys, ["another", "d", COMMANDS, 9, 50_000]) == "over"
+    assert await send(keys, [launch.session_id, "x" * 60_000, COMMANDS, 9, 50_000]) == "full"
     assert await redis.xlen(commands_key(launch.session_id)) == 2
 
 

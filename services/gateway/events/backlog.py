@@ -12,6 +12,7 @@ from shared import contract
 from shared.contract import ACTIVITY, EVENTS
 from shared.redis.connection import Redis, translated
 from shared.redis.entries import Order, order
+from shared.redis.streams import LARGEST_ID
 
 PAGE = 500
 """How many entries of each stream are read in one go."""
@@ -89,7 +90,8 @@ async def _ask(redis: Redis, session_id: str | None, position: Position) -> list
             pipe.xinfo_stream(stream)
         for stream, since in zip(streams(session_id), _parts(position), strict=True):
             pipe.xinfo_stream(stream)
-            pipe.xrange(stream, f"({entry_id(since)}", count=PAGE)
+            # Nothing follows the largest id, and a server refuses to look for it.
+            pipe.xrange(stream, id_ if (id_ := entry_id(since)) == LARGEST_ID else f"({id_}", count=PAGE)
         with translated():
             answers = await pipe.execute(raise_on_error=False)
             for answer in answers:

@@ -11,8 +11,9 @@ from services.gateway.documentation import documented
 from services.gateway.errors import Away
 from services.gateway.fleet.view import FleetView, RunnerView, look
 from services.gateway.parts import Injected
+from shared.contract import CLAIMS, LAUNCH
 from shared.errors import Unavailable
-from shared.redis.connection import translated
+from shared.redis.streams import ensure_group
 
 READY_WITHIN_S = 1.0
 
@@ -62,11 +63,11 @@ def healthz() -> Health:
 
 @get("/readyz", tags=["health"], **documented({200: Health()}, Away(), access=PROBE))
 async def readyz(parts: Injected) -> Response[Health]:
-    """Say whether the gateway can do its work: Redis answers."""
+    """Say whether the gateway can do its work: Redis answers, and it writes."""
     try:
         async with asyncio.timeout(READY_WITHIN_S):
-            with translated():
-                await parts.redis.ping()
+            # Changes nothing where the group is there; a server that is full, a replica or unable to save refuses it.
+            await ensure_group(parts.redis, LAUNCH, CLAIMS)
     except TimeoutError:
         raise Unavailable("Redis does not answer in time") from None
     return Response(Health())

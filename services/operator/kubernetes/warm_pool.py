@@ -49,7 +49,7 @@ def demand(runners: Sequence[Presence], *, waiting: int, coming: int, slots: int
     return Demand(
         busy=sum(runner.busy for runner in warm),
         waiting=max(waiting - coming, 0),
-        slots_per_runner=max((runner.slots for runner in warm), default=slots),
+        slots_per_runner=max((runner.slots for runner in warm), default=0) or slots,
         present=len(warm),
     )
 

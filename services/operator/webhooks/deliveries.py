@@ -56,10 +56,10 @@ def body_of(entry: EntryId, fields: Fields) -> dict[str, Any] | None:
     """What the receiver gets: the event with its id and its time. None for what is no event."""
     try:
         event = msgspec.json.decode(fields[FIELD], type=dict[str, Any])
-    except (KeyError, msgspec.DecodeError):
+    except (KeyError, msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     event.pop("v", None)
-    return {"id": entry, "type": event.pop("type", ""), "time": moment(entry), **event}
+    return {"id": entry, "type": str(event.pop("type", "")), "time": moment(entry), **event}
 
 
 class Webhooks:

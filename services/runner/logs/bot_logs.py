@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from services.runner.logs.spellings import spellings, struck_out
 from shared.contract import Launch
 from shared.process import logs
 from shared.process.logs import whose
@@ -24,7 +25,7 @@ def bind(launch: Launch) -> None:
     """Name the session in every line of this process from now on, and strike its token out of all."""
     structlog.contextvars.bind_contextvars(**whose(launch))
     if launch.token:
-        _secrets.add(launch.token)  # the supervisor knows it
+        _secrets.update(spellings(launch.token))  # the supervisor knows it
 
 
 def setup(level: str) -> None:
@@ -56,9 +57,9 @@ def setup(level: str) -> None:
 
 
 def hide(secret: str | None) -> None:
-    """Strike this out of whatever is said from now on."""
+    """Strike this out of whatever is said from now on, also as it is spelt in JSON, in an address and by `repr`."""
     if secret and secret not in _secrets:
-        _secrets.add(secret)
+        _secrets.update(spellings(secret))
         for tell in _tell:
             tell(secret)
 
@@ -77,9 +78,7 @@ def go_straight(fd: int) -> None:
 
 def without_secrets(text: str) -> str:
     """The text, with every hidden secret struck out of it."""
-    for secret in _secrets:
-        text = text.replace(secret, "[token]")
-    return text
+    return struck_out(text, _secrets)
 
 
 class _WithoutSecrets(logging.Formatter):

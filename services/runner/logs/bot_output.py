@@ -16,6 +16,7 @@ from collections.abc import Iterable
 import structlog
 
 from services.runner.call.activity import Allowance
+from services.runner.logs.spellings import spellings, struck_out
 
 LOOK_EVERY_S = 0.5
 PER_S = 50.0
@@ -55,7 +56,9 @@ class BotOutput:
 
     def hide(self, secrets: Iterable[str | None]) -> None:
         """Strike these out, too."""
-        self._secrets |= {secret for secret in secrets if secret and len(secret) >= SHORTEST_SECRET}
+        for secret in secrets:
+            if secret and len(secret) >= SHORTEST_SECRET:
+                self._secrets |= spellings(secret)
 
     async def run(self) -> None:
         """Look at it now and then, until it is closed."""
@@ -105,8 +108,7 @@ class BotOutput:
             self._latest.append(said[: LONGEST_LINE * 2])
 
     def _write(self, said: str) -> None:
-        for secret in self._secrets:
-            said = said.replace(secret, "[token]")
+        said = struck_out(said, self._secrets)
         told = {"dropped": self._left_out} if self._left_out else {}
         self._left_out = 0
         self._log.info("bot_output", said=said[:LONGEST_LINE], **told)

@@ -280,7 +280,7 @@ async def test_too_many_undone_commands_are_refused_with_a_sentence(gateway: Gat
     answer = await gateway.http.post("/admin", json={"session_id": session_id, "message": "x"})
     assert (answer.status_code, answer.json()["code"]) == (429, "TOO_MANY_COMMANDS")
     assert answer.headers["retry-after"]
-    assert answer.json()["error"] == "1000 commands to this session have not been delivered yet."
+    assert answer.json()["error"] == "1000 commands to this session, or 8 MB of them, have not been delivered yet."
 
 
 async def test_a_command_that_a_session_has_not_had_when_it_ends_is_told_to_who_waits(
