@@ -11,14 +11,14 @@ from services.gateway import sessions
 from services.gateway.events import told
 from services.gateway.events.positions import Position
 from services.gateway.session_views import timeline, view
-from services.operator.warm_pool import demand, needed
-from services.operator.webhooks import body_of
+from services.operator.kubernetes.warm_pool import demand, needed
+from services.operator.webhooks.deliveries import body_of
 from shared import dead_letters, events
 from shared.commands import Unreadable
 from shared.contract import AnyActivity, AnyCommand, AnyEvent, DeadLetter, Launch, Presence, Queued, Reply, RoomNote
-from shared.entries import Decoder
 from shared.errors import BadEntry
 from shared.launches import EntryId, queued
+from shared.redis.entries import Decoder
 from tests.contract.test_golden import MESSAGES
 from tests.hostile.entries import URLS, WRONG, damaged, malformed
 from tests.launching import a_launch

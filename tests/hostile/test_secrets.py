@@ -12,15 +12,15 @@ import httpx
 import pytest
 from aiohttp import web
 
-from shared import redis_connection
 from shared.contract import Failed
-from shared.redis_connection import Redis
+from shared.redis import connection
+from shared.redis.connection import Redis
 from tests.fakes.daily_api import KEY, fake_daily
 from tests.fakes.kubernetes_api.cluster import running_cluster
 from tests.fakes.kubernetes_api.resources import RESOURCES
 from tests.hostile.searching import Haul, forms
-from tests.operator.kubernetes_ground import Ground, deployment
-from tests.operator.receiver import a_receiver
+from tests.operator.kubernetes.ground import Ground, deployment
+from tests.operator.webhooks.receiver import a_receiver
 from tests.processes import ROOT, Children, Fleet, free_port, session_event
 from tests.redis_server import EMBEDDED, RedisServer
 
@@ -78,7 +78,7 @@ async def a_fleet(children: Children, folder: Path, haul: Haul, **env: str) -> A
     server.start()
     url = server.url.replace("unix://", f"unix://:{SECRETS['redis password']}@")
     try:
-        async with redis_connection.connect(url) as redis:
+        async with connection.connect(url) as redis:
             given = {"BOT": TELLTALE, "BOTS": "stays=tests/bots/scripted.py", "RUNNER_SLOTS": "3", "REDIS_URL": url}
             given |= {"LAUNCHER": "process", "COLD_MAX": "0", "BOT_RECORD": str(folder / "record")}
             fleet = Fleet(children, redis, {**given, **env})

@@ -20,7 +20,7 @@ from tests.conftest import StartFleet
 from tests.contract.test_golden import MESSAGES
 from tests.hostile.entries import URLS, Fields, malformed, odd, written
 from tests.launching import SCRIPTED, a_launch, records
-from tests.operator.receiver import a_receiver
+from tests.operator.webhooks.receiver import a_receiver
 from tests.processes import Child, Fleet
 from tests.waiting import until
 

@@ -41,7 +41,7 @@ def test_lines_of_structlog_and_of_the_standard_library_look_alike_and_hide_what
 
 HOSTILE = """
 import logging, structlog
-from shared import logs
+from shared.process import logs
 logs.setup("gateway", level="info", form="console")
 structlog.get_logger().info("said", path="/\\x1b[2J\\x9b31m", other="a\\nb", name="für")
 logging.getLogger("library").warning("by \\x1b]0;%s", "another")
