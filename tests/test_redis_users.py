@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from services.runner.process_names import SESSION_PROCESS
+from shared import sweep
 from shared.contract import DEAD_WEBHOOKS, FIELD, LAUNCH, Failed, Queued, Reason, Running, activity_key
 from shared.presence import present
 from shared.redis_connection import connect
@@ -33,8 +35,9 @@ TALKING = SCRIPTED.parent / "talking.py"
 TURN = ["user_starts", "sound", "silence", "user_stops", "bot_starts", "bot Hello.", "bot_stops"]
 SHORT = {"LEASE": "4", "MAX_ATTEMPTS": "3", "LAUNCH_DEADLINE": "60"}
 SERVICES = ("gateway", "operator", "runner")
-ELSEWHERE = {"gateway": ["role"], "operator": ["role"], "runner": ["role"]}
-"""What is granted and not called here. `role`: whoever asks a sentinel asks the server that it names, too."""
+UNSEEN = {"gateway": ["role"], "operator": ["client|unblock", "role"], "runner": ["client|unblock", "role"]}
+"""What is granted and not seen here. `client|unblock`: MONITOR does not tell it, but the server counts it. `role`: with
+Sentinel, whoever is led to a server asks it."""
 
 
 @pytest.fixture(params=["valkey", pytest.param("redis-server", marks=pytest.mark.slow)])
@@ -46,7 +49,7 @@ def users(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Users]:
 
 @dataclass
 class Drive:
-    """A whole fleet, and what happens to it. Its runners have one slot each."""
+    """A whole fleet, and what happens to it."""
 
     fleet: Fleet
     ground: Ground
@@ -151,10 +154,18 @@ class Drive:
         await self.fleet.until_status(session, "ended")
 
     async def withdrawn(self) -> None:
-        """A session for which nobody is there."""
+        """Sessions for which nobody is there: one is withdrawn, and the deadline of one passes."""
         joined = await self.fleet.join(transport="none", agent="nobody")
         await self.post("/leave", 202, session_id=joined["session_id"])
         assert (await self.fleet.session(joined["session_id"]))["reason"] == "left"
+        late = await self.fleet.join(transport="none", agent="nobody", deadline_s=1)
+        await self.fleet.event(late["session_id"], Failed)
+
+    async def gone_consumers(self, users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The names of processes that are no more, which after two minutes any runner forgets."""
+        monkeypatch.setattr(sweep, "CONSUMER_GONE_S", 0.0)
+        async with connect(users.url("runner")) as redis:
+            await sweep.Sweep(redis, lease_s=20, max_attempts=3).sweep(time.monotonic())
 
 
 async def _is(asked: Any, number: int) -> bool:
@@ -175,7 +186,7 @@ async def drive(users: Users, folder: Path) -> AsyncIterator[Drive]:
         ground = Ground(cluster, children, redis, folder)
         bots = {"BOT": str(SCRIPTED), "BOTS": f"talk={TALKING},nobody={SCRIPTED}", "BOT_RECORD": str(record)}
         to_daily = {"DAILY_API_KEY": KEY, "DAILY_API_URL": daily.url}
-        fleet = Fleet(children, redis, {**SHORT, **bots, **to_daily})
+        fleet = Fleet(children, redis, {**SHORT, **bots, **to_daily, "RUNNER_SLOTS": "2"})
         stack.push_async_callback(fleet.aclose)
         ground.prepare(**SHORT, REDIS_URL=users.url("runner"))
         hook = {"WEBHOOK_URL": receiver.url, "WEBHOOK_SECRET": SECRET, "WEBHOOK_ALLOW_PRIVATE": "1"}
@@ -183,21 +194,26 @@ async def drive(users: Users, folder: Path) -> AsyncIterator[Drive]:
         stack.push_async_callback(ground.stop_operators)
         for _ in range(3):
             fleet.add_runner(BOTS=f"talk={TALKING}")
-        await fleet.until_free(3)
+        await fleet.until_free(6)
         yield Drive(fleet, ground, receiver, daily, record)
 
 
-async def test_what_each_service_may_do_in_redis_is_what_it_does(users: Users, tmp_path: Path) -> None:
+async def test_what_each_service_may_do_in_redis_is_what_it_does(
+    users: Users, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with connect(users.url("test")) as redis, recorded(redis) as used, drive(users, tmp_path) as driven:
         await driven.commands_and_events()
         await driven.crash_and_redrive()
         await asyncio.gather(driven.rubbish(), driven.daily_room(), driven.withdrawn())
         await driven.exactly_one_room()
         await driven.moves()
+        await driven.gone_consumers(users, monkeypatch)
+        assert (await driven.fleet.http.get("/readyz")).status_code == 200
         assert await until(lambda: redis.xlen(DEAD_WEBHOOKS))
         assert len(driven.receiver.accepted) > 30
     async with connect(users.url("test")) as redis:
+        assert (await redis.info("commandstats"))["cmdstat_client|unblock"]["calls"]
         assert await refused(redis) == []
     rights = granted()
-    assert {name: sorted(rights[name].commands - used[name].commands) for name in SERVICES} == ELSEWHERE
+    assert {name: sorted(rights[name].commands - used[name].commands) for name in SERVICES} == UNSEEN
     assert {name: used[name].keys for name in SERVICES} == {name: rights[name].keys for name in SERVICES}
