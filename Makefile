@@ -1,7 +1,7 @@
 # Everything starts from a bare Python: uv and all packages are installed by the first command that needs them.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-all test-faults evals lint audit sbom bench images k8s-secrets packages packages-up
+.PHONY: help up test test-all test-faults evals screenshots lint audit sbom bench profile images k8s-secrets packages packages-up
 SHELL := /bin/bash
 
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -29,6 +29,9 @@ test-faults: packages ## the fault bench, whole; FAULT_SEED and FAULT_SECONDS ar
 evals: packages ## how the assistant behaves: the scenarios of tests/evals
 	@$(PYTEST) tests/evals $(ARGS)
 
+screenshots: packages ## the console's pictures in the README, after SCREENSHOT_S seconds of load
+	@SCREENSHOT_S=$${SCREENSHOT_S:-400} $(PYTEST) tests/test_console_looks.py
+
 lint: packages ## style, types, and who may import whom
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
@@ -48,6 +51,9 @@ sbom: $(UV) ## what is in each image, as CycloneDX, into SBOM=sbom
 	  $(UV) export --frozen --quiet --no-default-groups --package pipefleet-$$service \
 	    --format cyclonedx1.5 --preview-features sbom-export -o $(SBOM)/pipefleet-$$service.cdx.json >/dev/null || exit; \
 	done && ls $(SBOM)/*
+
+profile: packages ## where the time of a start goes: docs/performance/imports.txt
+	@$(RUN) -m tests.bench.imports
 
 images: ## the three images, with docker or what DOCKER says; VERSION is their tag
 	@for service in gateway operator runner; do \

@@ -5,9 +5,12 @@ The empty name is the default agent, which serves the launches that name none.
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from shared.contract import AGENTS
-from shared.redis_connection import Redis, translated
+
+if TYPE_CHECKING:
+    from shared.redis_connection import Redis
 
 DEFAULT = ""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -32,22 +35,26 @@ def parse(text: str) -> Mapping[str, str]:
     return bots
 
 
-async def known(redis: Redis) -> tuple[str, ...]:
+async def known(redis: "Redis") -> tuple[str, ...]:
     """Every agent that a launch was ever offered for, or that anybody ever served: also one that is no more.
 
     Raises:
         Unavailable: Redis does not answer.
     """
+    from shared.redis_connection import translated  # noqa: PLC0415 - who reads settings does not wait for its import
+
     with translated():
         return (DEFAULT, *sorted(map(str, await redis.smembers(AGENTS))))
 
 
-async def note(redis: Redis, agents: tuple[str, ...]) -> None:
+async def note(redis: "Redis", agents: tuple[str, ...]) -> None:
     """Make agents known before anybody serves them.
 
     Raises:
         Unavailable: Redis does not answer.
     """
+    from shared.redis_connection import translated  # noqa: PLC0415
+
     if names := [agent for agent in agents if agent != DEFAULT]:
         with translated():
             await redis.sadd(AGENTS, *names)

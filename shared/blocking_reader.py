@@ -15,8 +15,10 @@ class BlockingReader:
         self._connection = redis.client()
         self._group = group
         self._consumer = consumer
+        self._named: int | None = None
+        """The server's name for the connection; None when there is another one since."""
         self._client_id: int | None = None
-        """The server's name for the connection while it may be in a blocking read."""
+        """The same, while the connection may be in a blocking read."""
 
     async def read(
         self, streams: Callable[[], Mapping[str, str]], *, count: int = 100, block_s: float = BLOCK_S
@@ -29,14 +31,15 @@ class BlockingReader:
         Raises:
             Unavailable: Redis does not answer. What it may have given is in the consumer's pending list.
         """
-        with translated():
-            client_id: int = await self._connection.client_id()
-        self._client_id = client_id
+        self._client_id = await self._name()
         try:
             wanted = streams()
             if not wanted:
                 return []
             return await read_group(self._connection, self._group, self._consumer, wanted, count=count, block_s=block_s)
+        except BaseException:
+            self._named = None  # the connection is another one from now on
+            raise
         finally:
             self._client_id = None
 
@@ -48,6 +51,19 @@ class BlockingReader:
                 if await self._redis.client_unblock(client_id):
                     return
             await asyncio.sleep(0.001)
+
+    async def _name(self) -> int:
+        if self._named is None:
+            with translated():
+                named: int = await self._connection.client_id()
+            self._named = named
+            if self._connection.connection:
+                self._connection.connection.register_connect_callback(self._connected)  # type: ignore[no-untyped-call]
+        return self._named
+
+    async def _connected(self, _: object) -> None:
+        """What a connection that was made again is called, is asked before the next read."""
+        self._named = None
 
     async def aclose(self) -> None:
         """Let go of the connection."""

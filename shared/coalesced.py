@@ -2,10 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
-from redis.exceptions import NoScriptError
+import hiredis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import NoScriptError, ResponseError
 
 from shared.errors import Unavailable
 from shared.redis_connection import Redis, translated
@@ -69,9 +72,31 @@ class Coalesced:
                     call.answer.set_result(answer)
 
     async def _ask(self, calls: list[_Call]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for call in calls:
-                pipe.execute_command("EVALSHA", self._script.sha, len(call.keys), *call.keys, *call.args)
-            with translated():
-                answers: list[Any] = await pipe.execute(raise_on_error=False)
+        """Over a connection itself, for redis-py's own pipelines take twice the time of the rest."""
+        sha = self._script.sha
+        # The stub knows a tuple of one element only.
+        packed = [
+            hiredis.pack_command(("EVALSHA", sha, len(call.keys), *call.keys, *call.args))  # type: ignore[arg-type]
+            for call in calls
+        ]
+        with translated():
+            connection = await self._redis.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+            try:
+                answers: list[Any] = await connection.retry.call_with_retry(
+                    partial(_sent, connection, packed), lambda _: connection.disconnect(nowait=True)
+                )
                 return answers
+            finally:
+                await self._redis.connection_pool.release(connection)
+
+
+async def _sent(connection: AbstractConnection, packed: list[bytes]) -> list[Any]:
+    """The answers to what is sent together; what the server refuses is one too."""
+    await connection.send_packed_command(packed)
+    answers: list[Any] = []
+    for _ in packed:
+        try:
+            answers.append(await connection.read_response())
+        except ResponseError as error:
+            answers.append(error)
+    return answers

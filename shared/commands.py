@@ -8,13 +8,13 @@ takes from it: with each read, because what came later must not overtake it, and
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import msgspec
 from redis.exceptions import RedisError, ResponseError
 
-from shared import contract
+from shared import contract, traces
 from shared.blocking_reader import BlockingReader
 from shared.contract import (
     COMMANDS,
@@ -37,7 +37,7 @@ from shared.errors import BadEntry, Unavailable
 from shared.redis_connection import Redis, translated
 from shared.script import Script
 from shared.sealing import UNSEALED, Seals
-from shared.streams import Entries, Fields, ensure_group, read_group
+from shared.streams import Entries, Fields, read_group
 
 Sent: TypeAlias = Literal["sent", "over", "full"]
 """`over`: the session has ended. `full`: too many commands to it are undone. Only the first changed anything."""
@@ -93,7 +93,11 @@ class Commands:
         Raises:
             Unavailable: Redis does not answer.
         """
-        sent: Sent = await self._send(*Letter(session_id, room_url, command).keys_and_args(self._seals))
+        with traces.publishing("send", "{bot}:commands", traces.current(), session_id) as span:
+            span.set(traces.COMMAND, kind_of(command))
+            command = msgspec.structs.replace(command, traceparent=span.traceparent)
+            sent: Sent = await self._send(*Letter(session_id, room_url, command).keys_and_args(self._seals))
+            span.set(traces.OUTCOME, sent)
         return sent
 
     async def send_all(self, letters: Sequence[Letter]) -> list[Sent | Literal["away"]]:
@@ -109,7 +113,8 @@ class Commands:
     async def _send_some(self, letters: Sequence[Letter]) -> list[Sent | Literal["away"]]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for letter in letters:
-                await self._send.queue(pipe, *letter.keys_and_args(self._seals))
+                command = msgspec.structs.replace(letter.command, traceparent=traces.current())
+                await self._send.queue(pipe, *replace(letter, command=command).keys_and_args(self._seals))
             with translated():
                 answers = await pipe.execute(raise_on_error=False)
         return ["away" if isinstance(answer, RedisError) else answer for answer in answers]
@@ -141,14 +146,12 @@ class Inbox:
             Unavailable: Redis does not answer.
         """
         stream = contract.commands_key(session_id)
-        await ensure_group(self._redis, stream, COMMANDS)
         async with self._in_order:
-            undone = await self._taken([stream], own=True)
-            unseen = await read_group(self._redis, COMMANDS, self._holder, {stream: ">"}, count=MOST)
+            waiting = await self._taken([stream], own=True)
             self._sessions[stream] = session_id
             self._opened.set()
             await self._reader.call_back()
-            return [(entry, command) for _, entry, command in self._decode([*undone, *unseen])]
+            return [(entry, command) for _, entry, command in self._decode(waiting)]
 
     def close(self, session_id: str) -> None:
         """Listen to a session no longer; what is undone stays for its next holder."""
@@ -241,7 +244,7 @@ class Inbox:
                 await pipe.execute()
 
     async def _taken(self, streams: list[str], *, own: bool) -> list[tuple[str, Entries]]:
-        """What others had, and with `own` what this holder has, of these streams; it is this holder's now."""
+        """What others had of these streams, and with `own` what this holder has or nobody yet; this holder's now."""
         if not streams:
             return []
         now_ms, *found = await self._take(streams, [COMMANDS, self._holder, int(own)])
@@ -293,16 +296,20 @@ def done(session_id: str, attempt: int, command: Received, reply: Reply) -> Comm
     """The event of a command's fate; None for signalling, of which there is much and nobody asks."""
     if isinstance(command, Offer | Candidates):
         return None
-    kind = command.type if isinstance(command, Unreadable) else str(command.__struct_config__.tag)
     return CommandDone(
         session_id=session_id,
         attempt=attempt,
         command_id=command.command_id,
-        kind=kind,
+        kind=kind_of(command),
         outcome=reply.outcome,
         reason=reply.reason,
         message=reply.message,
     )
+
+
+def kind_of(command: Received) -> str:
+    """What sort of command it is, in the word that the wire has for it."""
+    return command.type if isinstance(command, Unreadable) else str(command.__struct_config__.tag)
 
 
 def _most(command: AnyCommand) -> int:

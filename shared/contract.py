@@ -9,16 +9,18 @@ They meet only in these Redis keys. Every entry carries one field, `json`, with 
 | `{bot}:launch:<agent>`       | the same, for a named agent   | the same groups, by those who have the agent     |
 | `{bot}:relaunch:<agent>`     | the same, for a named agent   | the same groups, by those who have the agent     |
 | `{bot}:agents`               | offer, and whoever serves one | sweeps, gateways: every agent ever, a set        |
-| `{bot}:events`               | everyone                      | gateways (plain XREAD), group `webhooks`: a feed |
+| `{bot}:events`               | everyone                      | gateways (plain XREAD), `webhooks`, `metrics`    |
 | `{bot}:session:<session>`    | everyone, same ids as feed    | gateways: its fold is the session                |
 | `{bot}:activity`             | runners                       | gateways (plain XREAD): what goes on in calls    |
 | `{bot}:activity:<session>`   | runners, same ids as above    | gateways: the same of one session                |
 | `{bot}:commands:<session>`   | gateway                       | group `runner`: whoever holds the lease          |
 | `{bot}:replies:<gateway>`    | runners; who ends a session   | that gateway                                     |
 | `{bot}:runners`              | runners                       | gateways, operators: presence                    |
+| `{bot}:drain:<runner>`       | gateway                       | that runner: whether it is to drain              |
 | `{bot}:dead`                 | whoever gives up              | gateways: people redrive or delete its entries   |
 | `{bot}:webhooks:dead`        | operators                     | people: events that no receiver took             |
 | `{bot}:rooms`                | gateway: before it makes one  | gateways, group `gateways`: who removes a room   |
+| `{bot}:rate:<kind>:<key>`    | gateways                      | gateways: how many requests of a key are left    |
 | `{bot}:room:<room_url>`      | the scripts only              | the scripts only: room -> session, no stream     |
 
 A launch entry has the id of the `queued` event that announced it, and lives until its session ends: the launch streams
@@ -81,9 +83,19 @@ def replies_key(gateway_id: str) -> str:
     return f"{REPLIES}{gateway_id}"
 
 
+def drain_key(runner: str) -> str:
+    """The stream with the order to drain that one runner looks for."""
+    return f"{{bot}}:drain:{runner}"
+
+
 def room_key(room_url: str) -> str:
     """The index entry that keeps a room to one session; `room_url` is canonical."""
     return f"{{bot}}:room:{room_url}"
+
+
+def rate_key(kind: str, key: str) -> str:
+    """The bucket of one key's requests of a kind; `key` is its fingerprint."""
+    return f"{{bot}}:rate:{kind}:{key}"
 
 
 CLAIMS = "runners"
@@ -92,6 +104,8 @@ OVERFLOW = "operators"
 """The launch stream's group through which exactly one operator looks at each launch."""
 WEBHOOKS = "webhooks"
 """The feed's group through which the operators share the events that go to a receiver outside."""
+COUNTED = "metrics"
+"""The feed's group through which each event is counted by one operator, in its metrics."""
 COMMANDS = "runner"
 """The group of a command stream; its one consumer is the holder of the session's lease."""
 REMOVERS = "gateways"
@@ -117,6 +131,8 @@ DEAD_WEBHOOKS_KEPT = 10_000
 PRESENCE_EVERY_S = 2.0
 PRESENCE_KEPT_S = 8.0
 """A runner that said nothing for this long is not part of the fleet's picture any more."""
+DRAIN_KEPT_S = 24 * 3600
+"""How long a runner that cannot reach Redis may take to find that it is to drain."""
 
 Transport: TypeAlias = Literal["daily", "webrtc", "none"]
 Start: TypeAlias = Literal["warm", "cold"]
@@ -250,6 +266,8 @@ class Launch(Wire, frozen=True, kw_only=True):
     owner: bool = False
     """The Daily room is the fleet's own: the token that the runner gets for its bot makes it an owner."""
     sealed: str = ""
+    traceparent: str = ""
+    """The trace that this is part of and the span that wrote it, in the form of W3C; empty if there is none."""
 
 
 class Event(Wire, frozen=True, kw_only=True, tag_field="type"):
@@ -292,7 +310,12 @@ class Starting(Event, frozen=True, kw_only=True, tag="starting"):
 
 
 class Running(Event, frozen=True, kw_only=True, tag="running"):
-    """Runner: the bot is in its room."""
+    """Runner: the bot is in its room. The times are by the runner's clock; those of older runners are missing."""
+
+    claimed_ago_s: float | None = None
+    """How long before this was written the launch was claimed."""
+    process_s: float | None = None
+    """How long after the claim a process had the launch."""
 
 
 class Leaving(Event, frozen=True, kw_only=True, tag="leaving"):
@@ -393,6 +416,8 @@ class Command(Wire, frozen=True, kw_only=True, tag_field="type"):
     command_id: str
     reply_to: str | None = None
     expires_s: float | None = None
+    traceparent: str = ""
+    """The trace of the request that sent it, as in `Launch`."""
 
 
 class Say(Command, frozen=True, kw_only=True, tag="say"):
@@ -539,6 +564,12 @@ class Presence(Wire, frozen=True, kw_only=True):
     """Why no bot can run here, such as one that does not import; names the agents where there are several."""
     agents: tuple[str, ...] = ("",)
     """Whose launches it takes; an older runner has the default agent."""
+
+
+class Drain(Wire, frozen=True, kw_only=True):
+    """Gateway to one runner: claim nothing more, finish what runs, then exit. To be told twice is the same as once."""
+
+    runner: str
 
 
 class DeadLetter(Wire, frozen=True, kw_only=True):

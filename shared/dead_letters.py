@@ -27,6 +27,7 @@ def again(launch: Launch, session_id: str) -> Launch:
         attempt=1,
         failures=(),
         redriven_from=launch.session_id,
+        traceparent="",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NewType, TypeAlias
 
 import msgspec
 
-from shared import agents, contract
+from shared import agents, contract, traces
 from shared.coalesced import Coalesced
 from shared.contract import (
     AGENTS,
@@ -29,7 +29,7 @@ from shared.contract import (
     launch_stream,
     launch_streams,
 )
-from shared.entries import Decoder, encode, milliseconds
+from shared.entries import Decoder, encode, order
 from shared.errors import BadEntry
 from shared.events import History, history
 from shared.redis_connection import Redis, translated
@@ -144,7 +144,14 @@ class Launches:
 
         With the id of a dead letter the launch takes its place: accepted and deleted in one step, or neither.
         """
-        launch = self._seals.closed(launch)
+        stream = launch_stream(launch.agent, 1)
+        with traces.publishing("offer", stream, traces.current() or launch.traceparent, launch.session_id) as span:
+            launch = msgspec.structs.replace(self._seals.closed(launch), traceparent=span.traceparent)
+            offered = await self._write_offer(launch, queue_limit, letter)
+            span.set(traces.OUTCOME, offered.outcome)
+        return offered
+
+    async def _write_offer(self, launch: Launch, queue_limit: int, letter: str) -> Offered:
         outcome, session_id, depth = await self._offer(
             [
                 contract.room_key(launch.room_url),
@@ -238,7 +245,7 @@ class Launches:
 
     async def renew(self, holder: str, entries: Sequence[EntryId]) -> list[EntryId]:
         """Make these leases young again. Gives those that the holder has lost."""
-        lost = await self._renew([*self._streams], [CLAIMS, holder, *entries])
+        lost = await self._renew([*reversed(self._streams)], [CLAIMS, holder, *entries])
         return [EntryId(entry) for entry in lost]
 
     async def report(self, claim: Claim, holder: str, event: AnyEvent) -> bool:
@@ -304,8 +311,13 @@ class Launches:
         A failed session leaves a dead letter. `holder` is empty for a launch that waits.
         """
         match following:
-            case Launch():
-                return await self.requeue(claim.entry, holder, following, age_ms=age_ms) is not None
+            case Launch(session_id=session_id, attempt=attempt, traceparent=parent):
+                stream = launch_stream(following.agent, attempt)
+                with traces.publishing("requeue", stream, parent, session_id) as span:
+                    span.set(traces.ATTEMPT, attempt)
+                    span.set(traces.REASON, following.failures[-1].reason if following.failures else "")
+                    following = msgspec.structs.replace(following, traceparent=span.traceparent)
+                    return await self.requeue(claim.entry, holder, following, age_ms=age_ms) is not None
             case Ended():
                 return await self.finish(claim.entry, holder, claim.launch, following, age_ms=age_ms) == "finished"
             case Failed(attempt=attempt, reason=reason, message=message):
@@ -352,11 +364,15 @@ class Launches:
         rows = zip(found[::2], found[1::2], strict=True)
         return ["gone" if not there else "taken" if lease else "waiting" for there, lease in rows]
 
-    async def live(self, limit: int, *, agent: str | None = None) -> list[tuple[EntryId, Fields]]:
-        """The launches of live sessions, oldest first: of one agent, or of all that were ever known."""
+    async def live(self, limit: int, *, agent: str | None = None, after: str = "") -> list[tuple[EntryId, Fields]]:
+        """The launches of live sessions, oldest first: of one agent, or of all that were ever known.
+
+        With `after`, an entry's id, those that follow it; one that is put back meanwhile can come twice.
+        """
         streams = launch_streams(await agents.known(self._redis) if agent is None else [agent])
-        found = [entry for stream in streams for entry in await between(self._redis, stream, count=limit)]
-        found.sort(key=lambda entry: milliseconds(entry[0]))
+        first = f"({after}" if after else "-"
+        found = [entry for stream in streams for entry in await between(self._redis, stream, first, count=limit)]
+        found.sort(key=lambda entry: order(entry[0]))
         return [(EntryId(entry), fields) for entry, fields in found[:limit]]
 
     async def each_live(self) -> AsyncIterator[tuple[EntryId, Fields]]:
@@ -374,14 +390,15 @@ class Launches:
         async with self._redis.pipeline(transaction=True) as pipe:
             for stream in streams:
                 pipe.xlen(stream)
-                pipe.xpending(stream, CLAIMS)
+                pipe.xinfo_groups(stream)
             with translated():
                 answers = await pipe.execute(raise_on_error=False)
                 for answer in answers:
-                    # Before the first launch there may be no group, and so no pending list.
-                    if isinstance(answer, Exception) and not str(answer).startswith("NOGROUP"):
+                    # Before the first launch there may be no stream.
+                    if isinstance(answer, Exception) and not str(answer).startswith("no such key"):
                         raise answer
-        pending = sum(int(answer["pending"]) for answer in answers if isinstance(answer, dict))
+        groups = [group for answer in answers if isinstance(answer, list) for group in answer]
+        pending = sum(int(group["pending"]) for group in groups if group["name"] == CLAIMS)
         return sum(answer for answer in answers if isinstance(answer, int)) - pending
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True)
+@dataclass
 class Shutdown:
     """What the process has been told so far."""
 
@@ -15,12 +15,14 @@ class Shutdown:
     """Finish what is in hand, then stop."""
     insisted: asyncio.Event = field(default_factory=asyncio.Event)
     """Stop now; hand back what is in hand."""
+    _signals: int = 0
 
     def signalled(self) -> None:
-        """Take note of one more SIGTERM or SIGINT."""
-        if self.asked.is_set():
-            self.insisted.set()
+        """Take note of one more SIGTERM or SIGINT; a process that was asked by other means has had none yet."""
+        self._signals += 1
         self.asked.set()
+        if self._signals > 1:
+            self.insisted.set()
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.contract import FIELD, PRESENCE_KEPT_S, RUNNERS, Presence
+from shared.contract import FIELD, PRESENCE_EVERY_S, PRESENCE_KEPT_S, RUNNERS, Presence
 from shared.entries import Decoder, encode, milliseconds
 from shared.errors import BadEntry
 from shared.redis_connection import Redis, translated
@@ -19,6 +19,19 @@ async def announce(redis: Redis, presence: Presence) -> None:
     with translated():
         entry: Any = await redis.xadd(RUNNERS, {FIELD: encode(presence)})
         await redis.xtrim(RUNNERS, minid=f"{milliseconds(entry) - int(PRESENCE_KEPT_S * 1000)}", approximate=False)
+
+
+async def about_how_many(redis: Redis) -> int:
+    """How many runners live, without reading what they say: at most so many say it every few seconds.
+
+    Too many where runners have much to tell, and never too few by more than those that have just come.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    with translated():
+        said = int(await redis.xlen(RUNNERS))
+    return int(said * PRESENCE_EVERY_S / PRESENCE_KEPT_S)
 
 
 async def present(redis: Redis) -> list[Presence]:

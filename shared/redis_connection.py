@@ -2,9 +2,10 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, Protocol, TypeAlias
 
 import redis.asyncio as redis
 from redis.asyncio.connection import AbstractConnection
@@ -41,6 +42,23 @@ NOT_NOW = (OutOfMemoryError, ReadOnlyError, ClusterDownError, TryAgainError)
 NOT_NOW_TEXTS = ("MISCONF", "NOREPLICAS", "UNBLOCKED force unblock", "BUSY Redis")
 
 Redis = redis.Redis
+
+FailedBy: TypeAlias = Literal["connection", "timeout", "refusal"]
+"""The server cannot be reached; it does not answer; it answers that it does not write for now."""
+
+
+class Observer(Protocol):
+    """Who counts what this process asks of Redis."""
+
+    def answered(self, after_s: float) -> None:
+        """The server has answered what was sent, or the first command of it, after this time."""
+
+    def failed(self, by: FailedBy) -> None:
+        """A call came to nothing, however often it was tried."""
+
+
+observer: Observer | None = None
+"""The one that this process has; without one nothing is measured."""
 
 
 def connect(url: str, *, answer_s: float = ANSWER_S, retries: int = 1) -> Redis:
@@ -84,18 +102,40 @@ def _place(address: RedisAddress) -> tuple[type[AbstractConnection], dict[str, A
     return kind, {"host": host, "port": port, **address.options}
 
 
-class _Demotable(AbstractConnection):
+class _Timed(AbstractConnection):
+    """Tells the observer how long each round trip took, but not of reads that wait for something to be written."""
+
+    _waits = False
+    _sent_at: float | None = None
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        self._waits = b"BLOCK" in args
+        packed: list[bytes] = super().pack_command(*args)
+        return packed
+
+    def _sending(self, *, waits: bool) -> None:
+        self._sent_at = time.perf_counter() if observer and not waits else None
+
+    def _received(self) -> None:
+        if observer and self._sent_at is not None:
+            observer.answered(time.perf_counter() - self._sent_at)
+        self._sent_at = None
+
+
+class _Demotable(_Timed):
     """Parts with a server that has become a replica: a new connection may lead to the new primary."""
 
     async def read_response(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return await super().read_response(*args, **kwargs)
+            answer = await super().read_response(*args, **kwargs)
         except ReadOnlyError as error:
             await self.disconnect(nowait=True)
             raise RedisConnectionError(f"not the primary: {error}") from None
+        self._received()
+        return answer
 
 
-class _PromptSend(AbstractConnection):
+class _PromptSend(_Timed):
     """Bounds a send by `asyncio.timeout`.
 
     redis-py does it by `asyncio.wait_for`, which on Python 3.11 loses a cancellation that arrives as the send
@@ -103,9 +143,11 @@ class _PromptSend(AbstractConnection):
     """
 
     async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        waits = self._waits  # connecting has commands of its own
         if not self.is_connected:
             await self.connect_check_health(check_health=False)
         limit_s, self.socket_timeout = self.socket_timeout, None
+        self._sending(waits=waits)
         try:
             async with asyncio.timeout(limit_s):
                 await super().send_packed_command(command, check_health)
@@ -219,11 +261,18 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError) as error:
+        _note_failure("timeout" if isinstance(error, RedisTimeoutError) else "connection")
         raise Unavailable(f"Redis does not answer: {error}") from error
     except ResponseError as error:
         if isinstance(error, NOT_NOW) or str(error).startswith(NOT_NOW_TEXTS):
+            _note_failure("refusal")
             raise Unavailable(f"Redis does not write: {error}") from error
         raise
+
+
+def _note_failure(by: FailedBy) -> None:
+    if observer:
+        observer.failed(by)
 
 
 def backoff_s(tries: int) -> float:

@@ -41,7 +41,7 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe line that is written."""
     health_port: Port = 0
-    """Port of `/healthz` and `/readyz` of operator and runner; 0: none."""
+    """Port of `/healthz`, `/readyz` and `/metrics` of operator and runner; 0: none."""
     lease_s: Duration = 20.0
     """A launch whose runner was silent for this long is free again."""
     max_attempts: Positive = 3
@@ -50,6 +50,17 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The bot of sessions that name no agent: path to a Python file, or a module, with `async def bot(runner_args)`."""
     bots: BotList = ""
     """Further bots by the names of their agents: `sales=bots/sales.py,support=acme.support`."""
+    otel_exporter_otlp_endpoint: str = ""
+    """An OpenTelemetry collector, such as `http://localhost:4318`; the SDK's other variables mean what they do."""
+    otel_traces_exporter: Literal["", "otlp", "none"] = ""
+    """`otlp` sends traces to the usual place where no endpoint is set, `none` does not send them where one is."""
+
+    @property
+    def traces(self) -> bool:
+        """Whether traces go to a collector."""
+        return self.otel_traces_exporter == "otlp" or bool(
+            self.otel_exporter_otlp_endpoint and not self.otel_traces_exporter
+        )
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -173,7 +184,9 @@ def inherited(**changes: str | None) -> dict[str, str]:
 
 def _parse(text: str, kind: object) -> object:
     if get_origin(kind) is tuple:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        if not (parts := tuple(part.strip() for part in text.split(",") if part.strip())):
+            raise msgspec.ValidationError("Expected values separated by commas")
+        return parts
     if get_origin(kind) in {Union, types.UnionType} and str in get_args(kind):
         return text
     if kind is bool:

@@ -12,7 +12,9 @@ sweeper has seen the same server answer for one whole lease without a break.
 """
 
 import asyncio
+import random
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +22,12 @@ from typing import Any
 import structlog
 
 from shared import agents
-from shared.contract import CLAIMS, FIELD, OVERFLOW, Failed, Failure, Launch, Reason, launch_streams
+from shared.contract import CLAIMS, FIELD, OVERFLOW, Failed, Failure, Launch, Reason, launch_stream, launch_streams
 from shared.entries import milliseconds
 from shared.errors import BadEntry, Unavailable
 from shared.launches import Claim, EntryId, Launches, Lease, after, decode
+from shared.logs import whose
+from shared.presence import about_how_many
 from shared.process_name import began_at, host_of
 from shared.redis_connection import Redis, translated
 from shared.script import Script
@@ -36,6 +40,8 @@ MOST = 1000
 CONSUMER_GONE_S = 120.0
 """A consumer calls every few seconds while it lives, so one that has not for so long does not."""
 DROP_CONSUMERS_EVERY_S = 30.0
+TOGETHER = 4
+"""As often as so many runners alone would, a whole fleet of runners sweeps."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,11 @@ class Gone:
         return began is not None and began < self.before
 
 
+def takes_turn(runners: int, chance: float) -> bool:
+    """Whether one of so many sweeps this time; `chance` is between 0 and 1, and everyone's own."""
+    return chance * runners < TOGETHER
+
+
 def past_deadline(entry: EntryId, launch: Launch, server_ms: int) -> bool:
     """Whether a waiting launch has waited for too long."""
     return server_ms - milliseconds(entry) >= launch.deadline_s * 1000
@@ -91,15 +102,29 @@ class Sweep:
         self._max_attempts = max_attempts
         self._uninterrupted = Uninterrupted()
         self._drop_at = 0.0
+        self.rounds: Counter[str] = Counter(done=0, unavailable=0, broken=0)
+        """How many sweeps there were, by how they went."""
+        self.repairs: Counter[str] = Counter(lease_freed=0, past_deadline=0)
+        """How often this sweeper, and no other, has mended something."""
 
-    async def run(self, every_s: float) -> None:
-        """Sweep until cancelled."""
+    async def run(self, every_s: float, *, in_turn: bool = False) -> None:
+        """Sweep until cancelled; `in_turn` with all runners, so that the more there are, the less often this one does.
+
+        A whole lease table is looked through each time, which a thousand runners must not ask for every few seconds.
+        """
         while True:
             try:
-                await self.sweep(time.monotonic())
+                now = time.monotonic()
+                # Seen each time, also by who does not sweep: without it no lease would count as stale.
+                runners = await self._look_around(now) if in_turn else 0
+                if takes_turn(runners, random.random()):  # noqa: S311
+                    await self.sweep(now)
+                    self.rounds["done"] += 1
             except Unavailable:
+                self.rounds["unavailable"] += 1
                 self._uninterrupted = Uninterrupted()
             except Exception:
+                self.rounds["broken"] += 1
                 log.exception("sweep_failed")
             await asyncio.sleep(every_s)
 
@@ -110,14 +135,12 @@ class Sweep:
             Unavailable: Redis does not answer.
         """
         asked_at = time.monotonic()
-        with translated():
-            run_id = str((await self._redis.info("server"))["run_id"])
+        run_id = await self._run_id()
         # Also those that nobody serves any more: what waits for them, or was left by their runners, has an end too.
         known = await agents.known(self._redis)
         found = [(agent, await self._look(stream)) for agent in known for stream in launch_streams([agent])]
         # A server that was paused answers in the end, and nobody has renewed meanwhile: that is a break, too.
-        answered = now + time.monotonic() - asked_at
-        self._uninterrupted = self._uninterrupted.seen(run_id, answered, self._lease_s / 2)
+        self._saw(run_id, now + time.monotonic() - asked_at)
         if self._uninterrupted.long_enough(self._lease_s):
             for agent, (stale, _, _) in found:
                 for entry, holder, age_ms, json in stale:
@@ -149,6 +172,32 @@ class Sweep:
                     if consumer["pending"] and gone and gone.includes(consumer["name"]):
                         await self._release(agent, stream, consumer["name"], gone.why)
 
+    async def _look_around(self, now: float) -> int:
+        """See that the server answers; gives about how many runners there are."""
+        asked_at = time.monotonic()
+        run_id = await self._run_id()
+        self._saw(run_id, now + time.monotonic() - asked_at)
+        most = await about_how_many(self._redis)
+        return most if most <= TOGETHER else min(most, await self._consumers())
+
+    async def _consumers(self) -> int:
+        """How many call for launches, or did a while ago: runners that have just died all at once are among them."""
+        known = await agents.known(self._redis)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for agent in known:
+                pipe.xinfo_groups(launch_stream(agent, 1))
+            with translated():
+                answers = await pipe.execute(raise_on_error=False)
+        found = [group for groups in answers if isinstance(groups, list) for group in groups]
+        return max((int(group["consumers"]) for group in found if group["name"] == CLAIMS), default=0)
+
+    async def _run_id(self) -> str:
+        with translated():
+            return str((await self._redis.info("server"))["run_id"])
+
+    def _saw(self, run_id: str, at: float) -> None:
+        self._uninterrupted = self._uninterrupted.seen(run_id, at, self._lease_s / 2)
+
     async def _release(self, agent: str, stream: str, holder: str, why: str) -> None:
         with translated():
             held: Any = await self._redis.xpending_range(stream, CLAIMS, "-", "+", MOST, holder)
@@ -173,8 +222,8 @@ class Sweep:
         following = after(launch, failure, self._max_attempts)
         # At least as old as it was seen: whoever renewed it since keeps it.
         if await self._launches.settle(Claim(lease.entry, launch), lease.holder, following, age_ms=lease.age_ms):
-            told = {"session_id": launch.session_id, "attempt": launch.attempt, "holder": lease.holder}
-            log.warning("lease_freed", **told, why=message)
+            self.repairs["lease_freed"] += 1
+            log.warning("lease_freed", **whose(launch), holder=lease.holder, why=message)
 
     async def _fail_if_late(self, entry: EntryId, fields: Fields, server_ms: int) -> None:
         try:
@@ -190,7 +239,8 @@ class Sweep:
             message=f"no runner took the launch within {launch.deadline_s:g} s",
         )
         if await self._launches.settle(Claim(entry, launch), "", failed):
-            log.warning("launch_past_deadline", session_id=launch.session_id, attempt=launch.attempt)
+            self.repairs["past_deadline"] += 1
+            log.warning("launch_past_deadline", **whose(launch))
 
     async def _drop_gone_consumers(self, stream: str) -> None:
         for group in (CLAIMS, OVERFLOW):

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from playwright.async_api import Page, async_playwright
 
@@ -11,27 +12,37 @@ from tests.machine import need
 WAIT_MS = 30_000
 
 
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+
+
+@asynccontextmanager
+async def browser_page(*arguments: str, **context: Any) -> AsyncIterator[Page]:
+    """A page in a browser of its own; `context` is what Playwright's `new_context` takes."""
+    async with (
+        async_playwright() as playwright,
+        await playwright.chromium.launch(executable_path=need("chromium"), args=[*_ARGUMENTS, *arguments]) as browser,
+        await browser.new_context(**context) as made,
+    ):
+        made.set_default_timeout(WAIT_MS)
+        yield await made.new_page()
+
+
 @asynccontextmanager
 async def blank_page(microphone: Path, permission: str = "accept") -> AsyncIterator[Page]:
     """A page in a browser of its own, whose microphone says this again and again."""
-    arguments = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    async with browser_page(
         "--autoplay-policy=no-user-gesture-required",
         "--use-fake-device-for-media-stream",
         f"--use-fake-ui-for-media-stream={permission}",
         f"--use-file-for-fake-audio-capture={microphone}",
-    ]
-    async with (
-        async_playwright() as playwright,
-        await playwright.chromium.launch(executable_path=need("chromium"), args=arguments) as browser,
-        await browser.new_context() as context,
-    ):
-        context.set_default_timeout(WAIT_MS)
-        yield await context.new_page()
+    ) as page:
+        yield page

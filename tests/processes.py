@@ -173,7 +173,8 @@ class Fleet:
         self._children = children
         self._env = {"GATEWAY_PORT": port, "LOG_FORMAT": "json", **env}
         self.redis = redis
-        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        key = {"Authorization": f"Bearer {env['ADMIN_KEYS']}"} if "ADMIN_KEYS" in env else {}
+        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=key, timeout=30)
         self.gateway = self.start("gateway")
         self.runners: list[Child] = []
 

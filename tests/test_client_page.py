@@ -157,6 +157,29 @@ async def test_a_caller_on_the_page_is_greeted_answered_and_hangs_up_and_no_othe
 
 
 @pytest.mark.slow
+async def test_where_keys_are_wanted_the_page_leads_to_the_console_and_calls_with_the_key_entered_there(
+    fleet_of: StartFleet, tmp_path: Path
+) -> None:
+    async with (
+        fleet_of(bot=ASSISTANT, slots=1, JOIN_KEYS="join-key", ADMIN_KEYS="admin-key") as fleet,
+        calling(fleet, a_talker(tmp_path)) as caller,
+    ):
+        await caller.button("Connect").click()
+        await caller.page.get_by_role("alert").get_by_role("link", name="the console").click()
+        await caller.page.get_by_label("Admin key").fill("admin-key")
+        await caller.page.keyboard.press("Enter")
+        await caller.page.get_by_role("status").filter(has_text="Live").wait_for()
+        await caller.page.get_by_role("link", name="Talk to a bot").click()
+        await caller.until_ready()
+        session_id = await caller.connect()
+        await caller.hears_sound()
+        await caller.disconnect()
+        session = await fleet.until_status(session_id, "ended", "failed")
+        assert (session["status"], session["reason"]) == ("ended", "completed")
+        assert caller.hosts == {fleet.http.base_url.netloc.decode()}
+
+
+@pytest.mark.slow
 async def test_a_caller_on_an_agents_page_hears_that_agents_bot(fleet_of: StartFleet, tmp_path: Path) -> None:
     bots = f"broken={ROOT / 'tests/bots/broken.py'},assistant={ASSISTANT}"
     async with (

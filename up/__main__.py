@@ -229,6 +229,7 @@ class Up:
         say(f"    curl {address}/join --json '{wish}'")
         for agent in others:
             say(f"The agent {agent} is at {address}/client/?agent={agent}")
+        say(f"The console is at {address}/")
         say(f"After a change of code or bot, kill -HUP {os.getpid()} replaces the services; live sessions go on.")
 
     async def _obituary(self, part: Part) -> str:

@@ -6,6 +6,7 @@ import sys
 if __name__ == "__main__":
     # The first process of a container is deaf to a signal without a handler, and all that follows takes its time.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    import shared.kept_out  # noqa: F401 - before anybody imports redis-py
 
 import gc
 
@@ -15,8 +16,9 @@ from services.gateway.app import create_app
 from services.gateway.parts import ANSWER_S, assemble
 from services.gateway.server import serve
 from services.gateway.settings import GatewaySettings
-from shared import logs
+from shared import logs, traces
 from shared.errors import SettingsError
+from shared.kept_out import opentelemetry_kept_out
 from shared.redis_connection import connect
 from shared.settings import load
 
@@ -26,7 +28,8 @@ async def _run(settings: GatewaySettings) -> None:
     readers = connect(settings.redis_url, retries=0)
     async with connect(settings.redis_url, answer_s=ANSWER_S) as redis, readers as readers_redis:
         parts = assemble(settings, redis, readers_redis)
-        app = create_app(parts)
+        with opentelemetry_kept_out():
+            app = create_app(parts)
         gc.freeze()  # all this stays: the collector need not look through it again
         await serve(app, parts)
 
@@ -39,7 +42,9 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     logs.setup("gateway", level=settings.log_level, form=settings.log_format)
+    traces.setup("gateway", settings)
     uvloop.run(_run(settings))
+    traces.close()
     return 0
 
 

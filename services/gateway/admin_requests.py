@@ -28,11 +28,12 @@ from shared.contract import (
 Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100_000)]
 Name: TypeAlias = Annotated[str, Meta(max_length=256)]
 Setting: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
-Digits: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100, pattern="^[0-9*#]+$")]
+Digits: TypeAlias = Annotated[str, Meta(min_length=1, max_length=100, extra_json_schema={"pattern": "^[0-9*#]+$"})]
 Kind: TypeAlias = Literal[
     "say", "message", "interrupt", "mute", "unmute", "update", "app_message", "dtmf", "custom", "leave"
 ]
 
+TELEPHONE = frozenset("0123456789*#")
 ONE_OF_THREE = "exactly one of this, room_url and all must be given"
 _KINDS = """\
 say: speak the text; message: put it into the model's context; interrupt: stop speaking; mute: be silent and do not \
@@ -135,6 +136,8 @@ def _check_fields(data: AdminRequest) -> None:
             raise Invalid(name, f"is not for type {data.type}")
     if data.text is not None and data.message is not None:
         raise Invalid("message", "must not be given together with text, which it is another name for")
+    if data.digits is not None and not set(data.digits) <= TELEPHONE:
+        raise Invalid("digits", "must be keys of a telephone: 0 to 9, * and #")
     for name in ("llm", "tts", "stt"):
         change = getattr(data, name)
         if change is not None and not any(msgspec.structs.astuple(change)):

@@ -5,11 +5,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar import Litestar, Response, Router
-from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.enums import MediaType
 from litestar.exceptions import NotFoundException
-from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
@@ -18,23 +17,28 @@ from litestar.types.internal_types import PathParameterDefinition
 
 from services.gateway import (
     admin,
+    admission,
     browsers,
     client_page,
+    console_page,
     dead_letters,
+    drain,
     errors,
     fleet,
     join,
     leaving,
+    metrics,
     pipecat_api,
     pipecat_cloud,
     session_views,
     signalling,
 )
-from services.gateway.auth import OPEN, Keys
+from services.gateway.auth import OPEN
 from services.gateway.events import routes as events_routes
 from services.gateway.outage import Outage
 from services.gateway.parts import Parts
 from shared.errors import Unavailable
+from shared.metrics import measuring
 
 LARGEST_BODY = 1_048_576
 
@@ -58,9 +62,10 @@ HANDLERS = [
     dead_letters.redrive,
     dead_letters.delete_dead_letter,
     fleet.fleet,
+    drain.drain,
     fleet.healthz,
     fleet.readyz,
-    client_page.home,
+    metrics.gateway_metrics,
 ]
 
 
@@ -69,26 +74,18 @@ def create_app(parts: Parts) -> Litestar:
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
-        async with parts.reading():
+        async with measuring("gateway"), parts.reading():
             yield
 
     settings, outage = parts.settings, Outage()
-    keys = Keys(settings.join_keys, settings.admin_keys)
-    has_keys = settings.join_keys or settings.admin_keys
-    may_ask = keys.guard if has_keys else browsers.local_only(settings.cors_origins)
-
-    async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        # Both in one, for Litestar copies the handler for each.
-        await may_ask(connection, handler)
-        await browsers.json_only(connection, handler)
-
+    metrics.begin(settings.agents)
     return Litestar(
-        [*HANDLERS, client_page.client_page(settings.agents)],
+        [*HANDLERS, *console_page.console_page(), client_page.client_page(settings.agents)],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
         exception_handlers={**errors.HANDLERS, Unavailable: outage.refuse},
-        before_send=[outage.watch],
+        before_send=[outage.watch, metrics.count_answer],
         cors_config=browsers.cors(settings.cors_origins),
-        guards=[guard],
+        guards=[admission.guard(settings, parts.rates)],
         lifespan=[lifespan],
         logging_config=None,
         debug=False,

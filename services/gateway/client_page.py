@@ -4,7 +4,8 @@ The page's SmallWebRTC transport takes the microphone through Daily's call objec
 c.daily.co and reports to Sentry. Here it takes it through `client/local_media.js`: the transport's script is served
 with that one import pointed there. What the page loads for the Daily transport stays as it is.
 
-The page talks to the agent that its address names, `/client/?agent=sales`: it starts sessions with its own query.
+The page talks to the agent that its address names, `/client/?agent=sales`: it starts sessions with its own query. It
+sends the key that was entered at the console in the same tab: its main script imports `client/key.js` before all else.
 """
 
 import re
@@ -18,20 +19,24 @@ from urllib.parse import urlencode
 import structlog
 from litestar import Request, Response, Router, get
 from litestar.datastructures import CacheControlHeader
+from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
 from services.gateway.auth import OPEN
+from services.gateway.page_headers import client_page_headers
 
 PACKAGE = "pipecat_ai_prebuilt"
 LOCAL_MEDIA = Path(__file__).parent / "client" / "local_media.js"
+KEY = LOCAL_MEDIA.with_name("key.js")
+LONGEST_PATH = 255
 
 _DAILY_IMPORT = re.compile(r'import\{t as (?P<name>\w+)\}from"\./daily-esm-[\w-]+\.js"')
 _OUR_IMPORT = 'import{{LocalMediaCall as {name}}}from"../{file}"'
 _START = "endpoint:`/start`"
 _NEEDS_INTERNET = "the page at /client/ needs the internet, and runs a script from c.daily.co"
-_KNOWS_NO_AGENT = "the page at /client/ starts sessions of the default agent alone"
+_KNOWS_NO_AGENT = "the page at /client/ starts sessions of the default agent alone, and without a key"
 
 _log = structlog.get_logger()
 
@@ -54,12 +59,6 @@ def page_directory() -> Path:
     raise ModuleNotFoundError(f"{PACKAGE} with its client/dist is needed for /client/", name=PACKAGE)
 
 
-@get("/", opt=OPEN, include_in_schema=False, sync_to_thread=False)
-def home() -> Redirect:
-    """To the page."""
-    return Redirect("/client/")
-
-
 def client_page(agents: Sequence[str], directory: Path | None = None) -> Router:
     """Serves the page's files, from the package unless `directory` says otherwise.
 
@@ -72,12 +71,14 @@ def client_page(agents: Sequence[str], directory: Path | None = None) -> Router:
         html_mode=True,
         opt=OPEN,
         before_request=partial(_with_agent_and_slash, agents[0]),
+        after_request=_with_headers,
     )
     local_media = LOCAL_MEDIA.read_text()
-    router.register(_script(f"/{LOCAL_MEDIA.name}", local_media))
+    for ours in (LOCAL_MEDIA, KEY):
+        router.register(_script(f"/{ours.name}", ours.read_text()))
     changes: tuple[tuple[str, Callable[[str], str], str], ...] = (
         ("SmallWebRTCMediaManager", partial(with_local_media, local_media=local_media), _NEEDS_INTERNET),
-        (_START, with_agent, _KNOWS_NO_AGENT),
+        (_START, with_agent_and_key, _KNOWS_NO_AGENT),
     )
     for mark, change, meaning in changes:
         try:
@@ -88,9 +89,9 @@ def client_page(agents: Sequence[str], directory: Path | None = None) -> Router:
     return router
 
 
-def with_agent(script: str) -> str:
-    """The script that starts sessions, taking the agent from the page's address."""
-    return script.replace(_START, f"{_START}+location.search")
+def with_agent_and_key(script: str) -> str:
+    """The script that starts sessions, taking the agent from the page's address, and the key from ours."""
+    return f'import"../{KEY.name}";{script.replace(_START, f"{_START}+location.search")}'
 
 
 def with_local_media(transport: str, local_media: str) -> str:
@@ -130,10 +131,17 @@ def _script(path: str, text: str) -> HTTPRouteHandler:
     return script
 
 
+async def _with_headers(response: Response[Any]) -> Response[Any]:
+    response.headers.update(client_page_headers())
+    return response
+
+
 async def _with_agent_and_slash(agent: str, request: Request[Any, Any, Any]) -> Redirect | None:
     """The page names its files relative to itself, and starts sessions of the agent that its address names."""
     path = request.scope["raw_path"].partition(b"?")[0].decode("latin-1")
     query = request.scope["query_string"].decode("latin-1")
+    if "\0" in request.url.path or len(path) > LONGEST_PATH:
+        raise NotFoundException  # no file system has a file of this name; some say so with an error
     if agent and path in {"/client", "/client/"} and "agent" not in request.query_params:
         query = "&".join(filter(None, (query, urlencode({"agent": agent}))))
     elif path != "/client":

@@ -35,6 +35,7 @@ def documented(
     *errors: HttpError,
     access: dict[str, str] = ALL,
     headers: Iterable[str] = (),
+    body_required: bool = True,
 ) -> dict[str, Any]:
     """A route's access and documentation, as arguments of its decorator.
 
@@ -48,7 +49,7 @@ def documented(
         same = [error for error in errors if error.status == status]
         specs[status] = _spec(ErrorBody, [body_of(error) for error in same])
         carried[status] = {name for error in same for name in error.headers}
-    return {"opt": access, "responses": specs, "operation_class": partial(_operation, access, carried)}
+    return {"opt": access, "responses": specs, "operation_class": partial(_operation, access, carried, body_required)}
 
 
 def _spec(kind: type[msgspec.Struct | str] | None, examples: Iterable[msgspec.Struct | str | None]) -> ResponseSpec:
@@ -57,7 +58,7 @@ def _spec(kind: type[msgspec.Struct | str] | None, examples: Iterable[msgspec.St
     return ResponseSpec(kind, generate_examples=False, examples=shown, media_type=media_type)
 
 
-def _operation(access: dict[str, str], carried: Mapping[int, set[str]], **parts: Any) -> Operation:
+def _operation(access: dict[str, str], carried: Mapping[int, set[str]], body_required: bool, **parts: Any) -> Operation:
     """In place of Litestar's own: without the errors that it adds in another shape, and with headers."""
     responses = {
         status: replace(
@@ -70,4 +71,7 @@ def _operation(access: dict[str, str], carried: Mapping[int, set[str]], **parts:
     }
     summary = re.split(r"[:.;]", parts["description"])[0]
     security = [] if access in (OPEN, PROBE) else parts["security"]
-    return Operation(**{**parts, "responses": responses, "summary": summary, "security": security})
+    body = parts["request_body"] and replace(parts["request_body"], required=body_required)
+    return Operation(
+        **{**parts, "responses": responses, "summary": summary, "security": security, "request_body": body}
+    )

@@ -12,14 +12,20 @@ HttpError              a sentence for the caller, with status and code
 ├── NotJson            415 NOT_JSON: the body does not say that it is JSON
 ├── AtCapacity         429 AT_CAPACITY: the queue is full
 ├── TooManyCommands    429 TOO_MANY_COMMANDS: too many commands to one session are undone
+├── TooOften           429 TOO_OFTEN: more requests of one key than it may make
 ├── RateLimited        429 RATE_LIMITED: Daily lets the account make no more rooms for now
+├── TooSlow            408 TOO_SLOW: the request did not come to its end in time
+├── HeadTooLarge       431 HEAD_TOO_LARGE: its address and headers have more than 32 kB
+├── NotHttp            400 NOT_HTTP: it is not written as HTTP has it
 ├── NotSupported       501 NOT_SUPPORTED
 ├── BadAnswer          502 BAD_ANSWER: the bot's answer makes no sense
 ├── DailyFailed        502 DAILY_FAILED: Daily did not make the room
+├── TooManyConnections 503 TOO_MANY_CONNECTIONS: as many clients as this gateway takes
 ├── Away               503 UNAVAILABLE: Redis does not answer
 └── NoAnswer           504 NO_ANSWER: the bot did not answer in time
 """
 
+import math
 import traceback
 from http import HTTPStatus
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
@@ -150,6 +156,63 @@ class TooManyCommands(HttpError):  # noqa: N818
         super().__init__(f"{UNDONE_COMMANDS} commands to this session have not been delivered yet.")
 
 
+class TooOften(HttpError):  # noqa: N818
+    """One key makes more requests than it may."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "TOO_OFTEN"
+
+    def __init__(self, after_s: float) -> None:
+        super().__init__("There were too many requests with this key. Please try again later.")
+        self.after_s = after_s
+
+    @property
+    def headers(self) -> dict[str, str]:  # type: ignore[override]  # the only one whose headers are not of the class
+        """With the first moment at which asking again may help."""
+        return {"Retry-After": str(math.ceil(self.after_s))}
+
+
+class TooSlow(HttpError):  # noqa: N818
+    """A request that trickles."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    code = "TOO_SLOW"
+
+    def __init__(self) -> None:
+        super().__init__("The request did not come to its end in time.")
+
+
+class HeadTooLarge(HttpError):  # noqa: N818
+    """More headers than anybody needs."""
+
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    code = "HEAD_TOO_LARGE"
+
+    def __init__(self) -> None:
+        super().__init__("The request's address and headers are larger than 32 kB.")
+
+
+class NotHttp(HttpError):  # noqa: N818
+    """Bytes that are no request."""
+
+    status = HTTPStatus.BAD_REQUEST
+    code = "NOT_HTTP"
+
+    def __init__(self) -> None:
+        super().__init__("The request is not written as HTTP has it.")
+
+
+class TooManyConnections(HttpError):  # noqa: N818
+    """The process has no place for one more client."""
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "TOO_MANY_CONNECTIONS"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": str(RETRY_AWAY_S)}
+
+    def __init__(self) -> None:
+        super().__init__("This gateway serves as many clients as it can. Please try again.")
+
+
 class RateLimited(HttpError):  # noqa: N818
     """More rooms at once than Daily makes for one account."""
 
@@ -204,12 +267,14 @@ class NoAnswer(HttpError):  # noqa: N818
 
 
 class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
-    """Every error's body. `message` repeats `error` for clients that look there."""
+    """Every error's body. `message` and `info` repeat `error` for clients that look there."""
 
     error: str
     code: str
     status: int
     message: str
+    info: str
+    """Where Pipecat's client for JavaScript looks."""
 
 
 _FOREIGN = {
@@ -218,6 +283,10 @@ _FOREIGN = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (TooLarge.code, str(TooLarge())),
 }
 """Code and sentence for the errors that the framework raises itself."""
+
+
+_CLIENT_IS_GONE = "client disconnected prematurely"
+"""The framework's word for a body that broke off, for which it has an error of its own servers only."""
 
 
 def complaint(text: str) -> str:
@@ -254,7 +323,7 @@ def _answer(status: int, code: str, sentence: str, headers: dict[str, str] | Non
 
 
 def _body(status: int, code: str, sentence: str) -> ErrorBody:
-    return ErrorBody(error=sentence, code=code, status=status, message=sentence)
+    return ErrorBody(error=sentence, code=code, status=status, message=sentence, info=sentence)
 
 
 def _ours(_: Request[Any, Any, Any], error: HttpError) -> Response[ErrorBody]:
@@ -283,6 +352,8 @@ def _choices(request: Request[Any, Any, Any], name: str) -> tuple[str, ...]:
 
 
 def _foreign(request: Request[Any, Any, Any], error: HTTPException) -> Response[ErrorBody]:
+    if error.detail == _CLIENT_IS_GONE:
+        return answer(TooSlow())  # nobody reads it
     if error.status_code >= 500:
         return _unexpected(request, error)
     # The framework's own text for a bad request is about JSON or the query; neither quotes what was sent.

@@ -12,7 +12,7 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, QueryParameter
 from msgspec import UNSET, Meta
 
-from services.gateway import asking, sessions
+from services.gateway import asking, metrics, sessions
 from services.gateway.auth import START
 from services.gateway.documentation import BODY, SESSION_ID, documented
 from services.gateway.errors import AtCapacity, Away, Invalid, StillLeaving
@@ -240,6 +240,7 @@ def _deeper_than(value: Any, levels: int) -> bool:
     return True
 
 
+@metrics.counted
 async def accept(parts: Parts, launch: Launch) -> JoinReply:
     """Accept the session; from here on it reaches its end whatever happens. Or give the room's live one.
 

@@ -9,11 +9,13 @@ from typing import TypeAlias
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from services.gateway import sessions
+from services.gateway import rates, sessions
 from services.gateway.daily_api import DailyApi
 from services.gateway.daily_rooms import DailyRooms
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.events.feed import Feed
+from services.gateway.events.fleet_news import FleetNews
+from services.gateway.rates import Rates
 from services.gateway.replies import Replies
 from services.gateway.room_removal import RoomRemoval
 from services.gateway.sessions import Session
@@ -56,13 +58,16 @@ class Parts:
     dead_letters: DeadLetters
     commands: Commands
     feed: Feed
+    fleet_news: FleetNews
     replies: Replies
+    rates: Rates
     daily: Daily | None
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
         """Follow the streams for as long as the context lasts."""
-        followers = (self.feed, self.replies, *((self.daily.removal,) if self.daily else ()))
+        daily = (self.daily.removal,) if self.daily else ()
+        followers = (self.feed, self.fleet_news, self.replies, self.rates, *daily)
         readers = [asyncio.create_task(part.run()) for part in followers]
         try:
             yield
@@ -130,15 +135,17 @@ class Parts:
 def assemble(settings: GatewaySettings, redis: Redis, readers_redis: Redis) -> Parts:
     """All parts of a gateway; `readers_redis` is the client whose calls may block."""
     gateway_id, seals = process_name(), Seals(settings.payload_keys)
-    feed = Feed(readers_redis)
+    feed, launches = Feed(readers_redis), Launches(redis, seals=seals)
     return Parts(
         settings=settings,
         redis=redis,
-        launches=Launches(redis, seals=seals),
+        launches=launches,
         dead_letters=DeadLetters(redis, seals),
         commands=Commands(redis, seals),
         feed=feed,
+        fleet_news=FleetNews(redis, launches, feed.subscribers),
         replies=Replies(readers_redis, gateway_id),
+        rates=Rates(redis, {"join": rates.parse(settings.join_rate), "other": rates.parse(settings.request_rate)}),
         daily=_daily(settings, redis, feed, gateway_id),
     )
 

@@ -96,6 +96,7 @@ _DOCUMENTED = documented(
     DailyFailed("authentication-error"),
     Away(),
     access=START,
+    body_required=False,
 )
 
 
@@ -104,8 +105,13 @@ async def start(
     parts: Injected,
     data: Wish = None,
     agent: Annotated[str | None, QueryParameter(description="Which of the fleet's bots.")] = None,
+    session: Annotated[
+        str | None, QueryParameter(description="A session that waits for its client, not a new one.")
+    ] = None,
 ) -> StartReply:
     """Start a session as with Pipecat's development runner."""
+    if session:
+        return _reply(parts, data or StartRequest(), (await parts.session(session)).session_id)
     return await _start(parts, data or StartRequest(), agent)
 
 
@@ -140,10 +146,14 @@ async def _start(parts: Parts, data: StartRequest, agent: str | None) -> StartRe
     wish = msgspec.structs.replace(join_request(data), agent=agent)
     launch = launch_of(wish, parts.settings, str(uuid4()))
     reply = await accept(parts, launch)
+    return _reply(parts, data, reply.session_id)
+
+
+def _reply(parts: Parts, data: StartRequest, session_id: str) -> StartReply:
     asked = data.enable_default_ice_servers
-    servers = parts.settings.ice_servers_of(reply.session_id, time.time()) if asked else []
+    servers = parts.settings.ice_servers_of(session_id, time.time()) if asked else []
     ice = IceConfig(ice_servers=servers) if servers else UNSET
-    return StartReply(session_id=reply.session_id, ice_config=ice)
+    return StartReply(session_id=session_id, ice_config=ice)
 
 
 async def _start_in_new_room(parts: Parts, data: StartRequest, agent: str | None) -> StartReply:

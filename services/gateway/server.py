@@ -1,19 +1,18 @@
 """Serving until a signal says stop."""
 
 import asyncio
-import socket
-import struct
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
 
 import uvicorn
 from litestar import Litestar
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from services.gateway.events.stream import ABORT
+from services.gateway import page_headers
+from services.gateway.connections import Connection, OnceASecond, give_up_overdue
 from services.gateway.parts import Parts
+from services.gateway.request_traces import Traced
 from shared.lifecycle import Shutdown, shutdown_signals
 
 
@@ -23,37 +22,29 @@ class _Server(uvicorn.Server):
         """Signals are for `shutdown_signals`."""
         yield
 
-
-class _Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """Lets requests break their connection off: closing it waits for a client that reads nothing."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        self.app_state: dict[str, Any] = {**self.app_state, ABORT: partial(_break_off, transport)}
-        super().connection_made(transport)
-
-
-def _break_off(transport: asyncio.Transport) -> None:
-    # Without the linger time of 0 the kernel would keep megabytes for a client that reads nothing.
-    sock = transport.get_extra_info("socket")
-    if sock.family in {socket.AF_INET, socket.AF_INET6}:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if counter % 10 == 0:
+            give_up_overdue(self.server_state, time.monotonic())
+        return await super().on_tick(counter)
 
 
 async def serve(app: Litestar, parts: Parts) -> None:
     """Serve until told to stop; then take no more requests, and give those in hand a while to finish."""
     config = uvicorn.Config(
-        app,
+        Traced(app),
         host=parts.settings.gateway_host,
         port=parts.settings.gateway_port,
         lifespan="on",
-        http=_Connection,
+        http=Connection,
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
+        headers=page_headers.EVERYWHERE,
         timeout_graceful_shutdown=int(parts.settings.gateway_grace_s),
     )
+    logging.getLogger("uvicorn.error").addFilter(OnceASecond())
     server = _Server(config)
     async with shutdown_signals() as shutdown:
         serving = asyncio.create_task(server.serve())

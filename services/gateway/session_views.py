@@ -54,9 +54,14 @@ class SessionList(msgspec.Struct, frozen=True, kw_only=True):
     """Live sessions, oldest first."""
 
     sessions: list[SessionView]
+    next: str | UnsetType = UNSET
+    """Where the list goes on, for `after`; missing at its end."""
 
 
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many sessions at most.")]
+After = Annotated[
+    str, QueryParameter(description="Only what follows `next` of an earlier answer.", pattern=r"^(\d{1,19}-\d{1,19})?$")
+]
 OfAgent = Annotated[str | None, QueryParameter(description="Only the sessions of this agent; empty: the default one.")]
 
 
@@ -83,15 +88,17 @@ _TIMELINE = [{"type": "running", "at": "2026-01-31T12:00:00.250Z", "attempt": 1}
     tags=["sessions"],
     **documented({200: SessionList(sessions=[_RUNNING])}, InvalidQuery("limit", "expected int >= 1"), Away()),
 )
-async def live_sessions(parts: Injected, limit: Limit = 100, agent: OfAgent = None) -> SessionList:
+async def live_sessions(parts: Injected, limit: Limit = 100, agent: OfAgent = None, after: After = "") -> SessionList:
     """List the sessions that are not over."""
     ids = []
-    for entry, fields in await parts.launches.live(limit, agent=agent):
+    found = await parts.launches.live(limit, agent=agent, after=after)
+    for entry, fields in found:
         try:
             ids.append(launches.decode(fields).session_id)
         except BadEntry:
             _log.warning("launch_unreadable", launch=entry)
-    return SessionList(sessions=[view(session) for session in await sessions.read_all(parts.redis, ids)])
+    listed = [view(session) for session in await sessions.read_all(parts.redis, ids)]
+    return SessionList(sessions=listed, next=found[-1][0] if len(found) == limit else UNSET)
 
 
 @get(

@@ -13,7 +13,7 @@ from litestar.params import Body, FromPath
 from msgspec import Meta
 
 from services.gateway.asking import ask
-from services.gateway.auth import START
+from services.gateway.auth import CONNECT
 from services.gateway.documentation import BODY, documented
 from services.gateway.errors import Away, BadAnswer, Invalid, NoAnswer, NotFound, Refused
 from services.gateway.join import check_depth
@@ -89,7 +89,7 @@ _NOT_NOW = (NotFound("The session is over: left"), Refused("The bot takes no Web
         *BODY,
         *_NOT_NOW,
         BadAnswer(NO_ANSWER_IN_IT),
-        access=START,
+        access=CONNECT,
     ),
 )
 async def offer(
@@ -120,7 +120,7 @@ async def offer(
     PATHS,
     status_code=200,
     tags=["webrtc"],
-    **documented({200: CandidatesReply()}, Invalid("pc_id", "is missing"), *BODY, *_NOT_NOW, access=START),
+    **documented({200: CandidatesReply()}, Invalid("pc_id", "is missing"), *BODY, *_NOT_NOW, access=CONNECT),
 )
 async def candidates(
     session_id: FromPath[str],

@@ -1,7 +1,9 @@
 """Following streams for as long as the process lives, whatever becomes of Redis meanwhile."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import structlog
@@ -14,6 +16,9 @@ from shared.streams import Entries, read_each
 BEGINNING = "0-0"
 AT_ONCE = 250
 """How many entries of each stream are read in one go: few enough that those who get them can keep up."""
+TOGETHER_S = 0.01
+"""What comes so soon after the last batch is read together: many gateways that read each entry of a busy fleet by
+itself would keep the server busier than the fleet does."""
 
 Batch: TypeAlias = list[tuple[str, Entries]]
 """What was read in one go, by stream."""
@@ -41,11 +46,17 @@ class Tail:
         self._streams = streams
         self._take = take
         self._resume = resume
+        self._read_at = 0.0
         self.after: dict[str, str] = {} if news else dict.fromkeys(streams, BEGINNING)
         """The last entry that was read of each stream; empty: to begin with what comes next."""
 
     async def run(self) -> None:
         """Follow until cancelled."""
+        # A connection of its own: a pool would put a new one in the place of one that broke between two reads, unseen.
+        async with aclosing(self._redis.client()) as connection:
+            await self._follow(connection)
+
+    async def _follow(self, connection: Redis) -> None:
         failures = 0
         placed = False
         while True:
@@ -57,7 +68,7 @@ class Tail:
                     if failures:
                         _log.info("streams_read_again", streams=self._streams)
                     failures = 0
-                await self._read()
+                await self._read(connection)
             except Exception as error:  # noqa: BLE001 - the top of a loop that must not end
                 if not failures:
                     unexpected = None if isinstance(error, Unavailable) else error
@@ -66,8 +77,11 @@ class Tail:
                 await asyncio.sleep(backoff_s(failures))
                 failures += 1
 
-    async def _read(self) -> None:
-        batch = await read_each(self._redis, self.after, block_s=BLOCK_S, count=AT_ONCE)
+    async def _read(self, connection: Redis) -> None:
+        await asyncio.sleep(self._read_at + TOGETHER_S - time.monotonic())
+        batch = await read_each(connection, self.after, block_s=BLOCK_S, count=AT_ONCE)
+        # Whoever is behind does not wait.
+        self._read_at = time.monotonic() if all(len(entries) < AT_ONCE for _, entries in batch) else 0.0
         for stream, entries in batch:
             self.after[stream] = entries[-1][0]
         if batch:

@@ -6,12 +6,16 @@ import sys
 if __name__ == "__main__":
     # The first process of a container is deaf to a signal without a handler, and all that follows takes its time.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    import shared.kept_out  # noqa: F401 - before anybody imports redis-py
 
 import asyncio
 from contextlib import AsyncExitStack, aclosing
 
 import structlog
 
+from services.operator import feed_counts
+from services.operator.feed_counts import FeedCounts
+from services.operator.fleet_gauges import FleetGauges
 from services.operator.launcher import Launcher
 from services.operator.overflow import Overflow
 from services.operator.processes import Processes
@@ -19,10 +23,11 @@ from services.operator.settings import OperatorSettings
 from services.operator.share import Share
 from services.operator.webhook_sender import sender
 from services.operator.webhooks import Webhooks
-from shared import logs, redis_connection
+from shared import logs, redis_connection, traces
 from shared.errors import SettingsError
 from shared.health import health_server
 from shared.lifecycle import shutdown_signals
+from shared.metrics import measuring, tallies_of
 from shared.process_name import process_name
 from shared.redis_connection import Redis
 from shared.settings import load
@@ -48,10 +53,15 @@ async def main(settings: OperatorSettings) -> None:
             launcher = await stack.enter_async_context(kubernetes_side(redis, sweep, settings))
         share = await stack.enter_async_context(aclosing(Share(redis, name, settings.agents)))
         overflow = Overflow(redis, share, launcher, settings)
-        await stack.enter_async_context(health_server(settings.health_port, overflow.ready))
+        if port := settings.health_port:
+            feed_counts.begin(settings.launcher, settings.agents)
+            await stack.enter_async_context(measuring("operator", *tallies_of(sweep, "operator")))
+            await stack.enter_async_context(health_server(port, overflow.ready, FleetGauges(redis).text))
         log.info("operator_started", operator=name, launcher=settings.launcher, cold_max=settings.cold_max)
         async with asyncio.TaskGroup() as group:
             sweeping = group.create_task(sweep.run(SWEEP_EVERY_S))
+            if settings.health_port:
+                group.create_task(FeedCounts(redis, name).run(shutdown.asked))
             if settings.webhook_url:
                 group.create_task(send_webhooks(redis, name, settings, shutdown.asked))
             await overflow.run(shutdown.asked)
@@ -74,4 +84,6 @@ if __name__ == "__main__":
     except SettingsError as error:
         sys.exit(f"operator: {error}")
     logs.setup("operator", level=settings.log_level, form=settings.log_format)
+    traces.setup("operator", settings)
     asyncio.run(main(settings))
+    traces.close()

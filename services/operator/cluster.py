@@ -62,6 +62,17 @@ class Cluster:
         """Change some fields; `name` may lead to a subresource. With a `resourceVersion` only if nobody was faster."""
         return await self._json("PATCH", f"{self._path(kind)}/{name}", body, content="application/merge-patch+json")
 
+    async def allows(self, verb: str, group: str, resource: str, subresource: str = "", name: str = "") -> bool:
+        """Whether whoever asks may do this here."""
+        asked = {"verb": verb, "group": group, "resource": resource, "subresource": subresource, "name": name}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {"namespace": self.namespace, **asked}},
+        }
+        answer = await self._json("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+        return bool(answer["status"]["allowed"])
+
     @asynccontextmanager
     async def watch(self, kind: Kind, query: Mapping[str, str], silence_s: float) -> AsyncIterator[AsyncIterator[Json]]:
         """What happens to objects of a kind; ends when the server ends it, or says nothing for too long."""

@@ -7,7 +7,7 @@ runner for one launch: runners take whatever waits longest, and one that finds n
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -16,14 +16,17 @@ import structlog
 from redis.exceptions import ResponseError
 
 from services.operator.launcher import ColdRunner, Launcher, LaunchError, Outlook, Trouble
+from services.operator.metrics import COLD_STARTS
 from services.operator.portion import RENEW_EVERY_S
 from services.operator.settings import OperatorSettings
 from services.operator.share import Share
+from shared import traces
 from shared.contract import LAUNCH, ColdStage, ColdStart, launch_stream
 from shared.entries import order
 from shared.errors import BadEntry, Unavailable
 from shared.events import News
 from shared.launches import EntryId, Launches, Standing, decode
+from shared.logs import whose
 from shared.redis_connection import BLOCK_S, Redis, backoff_s
 from shared.streams import Fields
 
@@ -61,6 +64,11 @@ class Waiting:
     """How often in a row none could be started, for a reason that may pass."""
     told: set[str] = field(default_factory=set)
     """What its session's history has been told already."""
+    whose: Mapping[str, str | int] = field(default_factory=dict)
+    """What names it in the log."""
+    traceparent: str = ""
+    cold_start: traces.Span | None = None
+    """From the first cold runner that is started for it until it needs none any more."""
 
 
 def decide(waiting: Waiting, standing: Standing, room: int, now: float) -> Step:
@@ -167,6 +175,8 @@ class Overflow:
                 not_before=due,
                 look_at=due,
                 stream=launch_stream(launch.agent, launch.attempt),
+                whose=whose(launch),
+                traceparent=launch.traceparent,
             )
             self._changed.set()
 
@@ -217,16 +227,21 @@ class Overflow:
         step = decide(waiting, standing, room, time.monotonic())
         if step == "let_go":
             await self._share.let_go(waiting.entry)
+            if waiting.cold_start:
+                waiting.cold_start.set("pipefleet.launch", standing)
+                waiting.cold_start.end()
             del self._held[waiting.entry]
         return step
 
     async def _start(self, waiting: Waiting, launcher: Launcher) -> None:
         with _bound(waiting):
+            waiting.cold_start = waiting.cold_start or _cold_start(waiting, launcher)
             try:
                 waiting.runner = await launcher.start(waiting.session_id, waiting.attempt, self._runners_changed)
             except LaunchError as error:
                 await self._note_refusal(waiting, error, launcher)
                 return
+            COLD_STARTS.labels(launcher.name, "created").inc()
             waiting.refusals = 0
             waiting.told.discard("created")
             log.info("cold_start", launcher=launcher.name)
@@ -234,6 +249,7 @@ class Overflow:
 
     async def _note_refusal(self, waiting: Waiting, error: LaunchError, launcher: Launcher) -> None:
         """A cold runner did not start. What may pass is tried until the launch's deadline."""
+        COLD_STARTS.labels(launcher.name, "refused").inc()
         if error.passing:
             waiting.refusals += 1
         else:
@@ -248,6 +264,7 @@ class Overflow:
         if not outlook.coming:
             waiting.runner = None
             waiting.failures += outlook.trouble is not None
+            COLD_STARTS.labels(launcher.name, "failed").inc(outlook.trouble is not None)
             self._wait(waiting, back_off_s(waiting.failures))
         if outlook.trouble:
             await self._tell(waiting, launcher, outlook.stage, outlook.trouble)
@@ -273,6 +290,8 @@ class Overflow:
             return
         waiting.told.add(news)
         reason = trouble.reason if trouble else ""
+        if waiting.cold_start:
+            waiting.cold_start.event(f"{stage} failed" if trouble else stage, **{traces.REASON: reason})
         if trouble:
             log.warning("cold_start_failed", reason=reason, error=news, failures=waiting.failures)
         event = ColdStart(
@@ -296,5 +315,11 @@ class Overflow:
         self._changed.set()
 
 
+def _cold_start(waiting: Waiting, launcher: Launcher) -> traces.Span:
+    about: dict[str, traces.Value] = {traces.SESSION: waiting.session_id, traces.ATTEMPT: waiting.attempt}
+    about["pipefleet.launcher"] = launcher.name
+    return traces.start("cold start", waiting.traceparent, attributes=about)
+
+
 def _bound(waiting: Waiting) -> AbstractContextManager[object]:
-    return structlog.contextvars.bound_contextvars(session_id=waiting.session_id, attempt=waiting.attempt)
+    return structlog.contextvars.bound_contextvars(**waiting.whose)

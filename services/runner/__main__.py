@@ -6,22 +6,39 @@ import sys
 if __name__ == "__main__":
     # The first process of a container is deaf to a signal without a handler, and all that follows takes its time.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    import shared.kept_out  # noqa: F401 - before anybody imports redis-py
+
+import atexit
+
+from services.runner import mould
+from services.runner.settings import RunnerSettings
+from shared import settings
+from shared.errors import SettingsError
+
+if __name__ == "__main__":
+    try:
+        loaded = settings.load(RunnerSettings)
+    except SettingsError as error:
+        sys.exit(f"runner: {error}")
+    first = mould.start()  # it and what follows here import side by side
+    atexit.register(first.kill)
 
 import asyncio
 import gc
+from contextlib import AsyncExitStack
 from functools import partial
 
 from services.runner.direct_launch import adopt
 from services.runner.forks import Zygote
 from services.runner.live_session import Runner
-from services.runner.settings import RunnerSettings
+from services.runner.measured import measured
+from services.runner.mould import Mould
 from services.runner.slots import Slots
 from services.runner.supervisor import Supervisor
-from shared import logs, settings
+from shared import logs, traces
 from shared.activity import ActivityLog
 from shared.claims import Claims
 from shared.commands import Inbox
-from shared.errors import SettingsError
 from shared.health import health_server
 from shared.launches import Launches
 from shared.lifecycle import shutdown_signals
@@ -30,10 +47,11 @@ from shared.process_name import process_name
 from shared.redis_connection import connect
 from shared.sealing import Seals
 from shared.sweep import Sweep
+from shared.time_slices import PROMPT_S, take_turns_of
 
 
-async def main(configuration: RunnerSettings) -> None:
-    """Run until told to stop, or until the one session of an auto-start runner is over."""
+async def main(configuration: RunnerSettings, first: Mould) -> None:
+    """Run until told to stop, or until the one session of an auto-start runner is over; `first` is its zygote."""
     auto_start = configuration.runner_auto_start
     name = process_name()
     # Every call here is made again by whoever makes it; a read that redis-py repeats could lose a claim unseen.
@@ -42,12 +60,18 @@ async def main(configuration: RunnerSettings) -> None:
     claims, inbox = Claims(redis, name, agents, seals), Inbox(redis, name, seals)
     launches = Launches(redis, agents, seals)
     runner = Runner(name, "cold" if auto_start else "warm", launches, inbox, ActivityLog(redis), configuration)
-    slots = Slots(1 if auto_start else configuration.runner_slots, Zygote())
+    zygote = Zygote(first, logs_output=not logs.for_people(configuration.log_format))
+    slots = Slots(1 if auto_start else configuration.runner_slots, zygote)
     sweep = Sweep(redis, lease_s=configuration.lease_s, max_attempts=configuration.max_attempts)
     supervisor = Supervisor(runner, redis, claims, slots, sweep)
     gc.freeze()  # all this stays: the collector need not look through it again
+    take_turns_of(PROMPT_S)
     adopt_orphans()  # those that the zygote forks and gives away
-    async with shutdown_signals() as shutdown, health_server(configuration.health_port, lambda: supervisor.ready):
+    async with AsyncExitStack() as stack:
+        shutdown = await stack.enter_async_context(shutdown_signals())
+        if port := configuration.health_port:
+            tell = await stack.enter_async_context(measured(runner, sweep, zygote.begun))
+            await stack.enter_async_context(health_server(port, lambda: supervisor.ready, tell))
         if not auto_start:
             await supervisor.stand_by(shutdown)
         elif configuration.daily_room_url:
@@ -59,9 +83,7 @@ async def main(configuration: RunnerSettings) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        loaded = settings.load(RunnerSettings)
-    except SettingsError as error:
-        sys.exit(f"runner: {error}")
     logs.setup("runner", level=loaded.log_level, form=loaded.log_format)
-    asyncio.run(main(loaded))
+    traces.setup("runner", loaded)
+    asyncio.run(main(loaded, first))
+    traces.close()

@@ -2,23 +2,29 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
 
+from shared import logs
 from shared.contract import Launch
+from shared.logs import whose
 
 if TYPE_CHECKING:
     from loguru import Message
 
 _secrets: set[str] = set()
 """This process's, for it has one session."""
+_tell: list[Callable[[str], None]] = []
+"""Who wants to know of them."""
 
 
 def bind(launch: Launch) -> None:
     """Name the session in every line of this process from now on, and strike its token out of all."""
-    structlog.contextvars.bind_contextvars(session_id=launch.session_id, attempt=launch.attempt)
-    hide(launch.token)
+    structlog.contextvars.bind_contextvars(**whose(launch))
+    if launch.token:
+        _secrets.add(launch.token)  # the supervisor knows it
 
 
 def setup(level: str) -> None:
@@ -51,8 +57,22 @@ def setup(level: str) -> None:
 
 def hide(secret: str | None) -> None:
     """Strike this out of whatever is said from now on."""
-    if secret:
+    if secret and secret not in _secrets:
         _secrets.add(secret)
+        for tell in _tell:
+            tell(secret)
+
+
+def share(tell: Callable[[str], None]) -> None:
+    """Tell of every secret, those so far and those to come."""
+    for secret in _secrets:
+        tell(secret)
+    _tell.append(tell)
+
+
+def go_straight(fd: int) -> None:
+    """Write the lines of the log there, whatever has become of this process's standard error."""
+    logs.write_to(open(fd, "w", buffering=1))  # noqa: SIM115 - for as long as the process lives
 
 
 def without_secrets(text: str) -> str:

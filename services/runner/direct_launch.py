@@ -12,6 +12,7 @@ import uuid
 import structlog
 
 from services.runner.live_session import Runner
+from shared import traceparent
 from shared.contract import Launch
 from shared.errors import Unavailable
 from shared.launches import Claim
@@ -33,6 +34,7 @@ async def adopt(runner: Runner, shutdown: Shutdown) -> Claim | None:
         token=settings.daily_token,
         deadline_s=settings.launch_deadline_s,
         max_duration_s=settings.max_duration_s,
+        traceparent=traceparent.fresh(),
     )
     give_up_at = time.monotonic() + settings.launch_deadline_s
     while time.monotonic() < give_up_at and not shutdown.asked.is_set():

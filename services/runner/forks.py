@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket
-import sys
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from services.runner.bot_output import BotOutput
+from services.runner.mould import Mould, start
 from services.runner.pipe import READY_WITHIN_S, Forked, Moulded, Pipe, Ready, ToSupervisor, open_pipe
-from shared import settings
 from shared.lifecycle import signal_name
 
 log = structlog.get_logger()
@@ -21,14 +22,6 @@ log = structlog.get_logger()
 STILL_IMPORTING_S = 30.0
 ANEW_AFTER_S = 1.0
 """A zygote that died is made anew after this pause, so that one that always dies does not keep the machine busy."""
-HOOK = Path(__file__).with_name("pipecat_hook.py")
-UNLESS_SET = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-    "ORT_DISABLE_TELEMETRY": "1",
-    "LOGURU_LEVEL": "WARNING",
-}
-"""What keeps numeric libraries from starting pools when they are imported, onnxruntime from reporting its use, and
-Pipecat from announcing itself; each can be set otherwise."""
 
 
 class ForkFailed(Exception):  # noqa: N818 - it says what it is
@@ -38,9 +31,11 @@ class ForkFailed(Exception):  # noqa: N818 - it says what it is
 class SessionProcess:
     """A forked process, held by its pidfd: nobody else's process can be meant by it."""
 
-    def __init__(self, pid: int, pipe: Pipe[ToSupervisor]) -> None:
+    def __init__(self, pid: int, pipe: Pipe[ToSupervisor], output: BotOutput | None) -> None:
         self.pid = pid
         self.pipe = pipe
+        self.output = output
+        """What it prints; None where that passes as it is."""
         self.exited = asyncio.Event()
         self.exit = ""
         """How it ended, in words, once it has."""
@@ -69,6 +64,8 @@ class SessionProcess:
         self.exit = self._status()
         os.close(self._pidfd)
         self.pipe.close()
+        if self.output:
+            self.output.close()
         self.exited.set()
 
     def _status(self) -> str:
@@ -84,15 +81,27 @@ class SessionProcess:
 
 
 class Zygote:
-    """The mould, made anew whenever it dies."""
+    """The mould, made anew whenever it dies; `first` may have been started already.
 
-    def __init__(self) -> None:
+    With `logs_output`, what processes print becomes lines of the log.
+    """
+
+    def __init__(self, first: Mould | None = None, *, logs_output: bool) -> None:
+        self._first = first
         self.error = ""
         """Which bots do not import, and why; empty if all do, or are not known not to."""
-        self._process: asyncio.subprocess.Process | None = None
+        self.begun = asyncio.Event()
+        """Its first process is on its way."""
+        self.errors: dict[str, str] = {}
+        """The same by agent."""
+        self.late: dict[str, str] = {}
+        """Why the bots of some agents are imported by each session process, by agent."""
+        self.moulded = asyncio.Event()
+        """There is a mould, and it forks."""
+        self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._forked: set[SessionProcess] = set()
-        self._moulded = asyncio.Event()
+        self._logs_output = logs_output
 
     def pids(self) -> set[int]:
         """The process ids of the zygote and of all that it has forked and that live."""
@@ -114,15 +123,16 @@ class Zygote:
         Raises:
             ForkFailed: the mould or the process died, or the warm-up took too long.
         """
-        await self._moulded.wait()
-        pipe = await self._ask()
+        await self.moulded.wait()
+        output = BotOutput() if self._logs_output else None
+        pipe = await self._ask(output)
         process: SessionProcess | None = None
         warm = False
         try:
             async with asyncio.timeout(READY_WITHIN_S):
                 forked = await pipe.receive()
                 if isinstance(forked, Forked):
-                    process = SessionProcess(forked.pid, pipe)
+                    process = SessionProcess(forked.pid, pipe, output)
                     self._forked.add(process)
                     warm = isinstance(await pipe.receive(), Ready)
         except TimeoutError:
@@ -131,45 +141,41 @@ class Zygote:
         finally:
             if not warm:
                 process.kill() if process else pipe.close()
+            if output and process is None:
+                output.close()
         if process is None or not warm:
             raise ForkFailed("the process was not ready in time, or ended before")
         return process
 
-    async def _ask(self) -> Pipe[ToSupervisor]:
+    async def _ask(self, output: BotOutput | None) -> Pipe[ToSupervisor]:
         """Send the zygote one end of a new pipe, and give the other."""
         here, there = socket.socketpair()
         with there:
             try:
                 if self._control is None:
                     raise ForkFailed("the zygote is gone")
-                socket.send_fds(self._control, [b"fork"], [there.fileno()])
+                fds = [there.fileno(), *([output.fd] if output else [])]
+                socket.send_fds(self._control, [b"fork"], fds)
             except (ForkFailed, OSError) as error:
                 here.close()
                 raise ForkFailed(f"the zygote does not answer: {error}") from error
         return await open_pipe(here, ToSupervisor)
 
     async def _live(self) -> None:
-        """Start one, and see it to its end."""
-        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with here:
-            with there:
-                process = self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "services.runner.zygote", str(there.fileno())),
-                    pass_fds=[there.fileno()],
-                    env=environment(),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    start_new_session=True,
-                )
+        """See one to its end: the first, or a new one."""
+        mould, self._first = self._first or start(), None
+        self._process = mould.process
+        self.begun.set()
+        with mould.control:
             try:
-                await self._greet(here)
-                log.warning("zygote_died", code=await process.wait())
+                await self._greet(mould.control)
+                log.warning("zygote_died", code=await _exited(mould.process))
             finally:
-                self._moulded.clear()
+                self.moulded.clear()
                 self._control = None
                 # At its end of file it exits by itself; not when it is busy importing, or frozen.
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
+                mould.kill()
+                await _exited(mould.process)
                 self._process = None
 
     async def _greet(self, control: socket.socket) -> None:
@@ -186,6 +192,7 @@ class Zygote:
             except TimeoutError:
                 log.warning("bot_still_importing", for_s=round(time.monotonic() - started))
         moulded = msgspec.json.decode(message, type=Moulded)
+        self.errors, self.late = moulded.errors, moulded.late
         self.error = "; ".join(f"{agent}: {error}" if agent else error for agent, error in moulded.errors.items())
         for agent, error in moulded.errors.items():
             log.error("bot_not_importable", agent=agent, error=error)
@@ -193,7 +200,21 @@ class Zygote:
             log.warning("bot_imported_after_fork", agent=agent, why=why)
         log.info("zygote_ready", import_s=round(moulded.import_s, 2), start_s=round(time.monotonic() - started, 2))
         self._control = control
-        self._moulded.set()
+        self.moulded.set()
+
+
+async def _exited(process: "subprocess.Popen[bytes]") -> int:
+    """Wait until it has, and for its exit code; the event loop goes on meanwhile."""
+    if process.poll() is None:
+        loop, exited = asyncio.get_running_loop(), asyncio.Event()
+        pidfd = os.pidfd_open(process.pid)
+        loop.add_reader(pidfd, exited.set)
+        try:
+            await exited.wait()
+        finally:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+    return process.wait()
 
 
 class Strays:
@@ -224,13 +245,3 @@ class Strays:
 def _children() -> set[int]:
     listings = Path("/proc/self/task").glob("*/children")
     return {int(pid) for listing in listings for pid in listing.read_text().split()}
-
-
-def environment() -> dict[str, str]:
-    """The zygote's: this process's, with what keeps it free of threads unless it is set, and Pipecat's hook.
-
-    What opens all sessions' payloads is not for bots.
-    """
-    inherited = settings.inherited(PAYLOAD_KEYS=None)
-    hooks = [*filter(None, inherited.get("PIPECAT_SETUP_FILES", "").split(os.pathsep)), str(HOOK)]
-    return {**UNLESS_SET, **inherited, "PIPECAT_SETUP_FILES": os.pathsep.join(hooks)}

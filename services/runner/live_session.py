@@ -6,13 +6,15 @@ times from outside: join, length, stopping. What it writes goes out in order, an
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import structlog
 
+from services.runner.attempt_trace import AttemptTrace
 from services.runner.call_log import CallLog
 from services.runner.conclusion import conclude, pause_s
 from services.runner.forks import SessionProcess
@@ -23,9 +25,11 @@ from services.runner.pipe import (
     EndsSoon,
     Entering,
     Happened,
+    Hidden,
     InRoom,
     Offered,
     Over,
+    Recorded,
     Renewed,
     Stop,
     ToSupervisor,
@@ -52,6 +56,7 @@ from shared.contract import (
 )
 from shared.events import ran_s
 from shared.launches import Claim, Launches
+from shared.logs import whose
 
 log = structlog.get_logger()
 
@@ -69,6 +74,8 @@ class Runner:
     inbox: Inbox
     activity: ActivityLog
     settings: RunnerSettings
+    leases_lost: Counter[str] = field(default_factory=lambda: Counter(taken=0, fenced=0))
+    """How often a lease was another's, and how often it could not be renewed in time."""
 
 
 class LiveSession:
@@ -80,7 +87,9 @@ class LiveSession:
         """The bot is in its room."""
         self._runner = runner
         self._settings = runner.settings
-        self._launch = claim.launch
+        self._trace = AttemptTrace(claim, runner.name, runner.start)
+        self._launch = self._trace.within(claim.launch)
+        self._opened = runner.launches.opened(self._launch)
         self._process = process
         self._renewed_at = renewed_at
         self._lost = False
@@ -88,22 +97,27 @@ class LiveSession:
         self._waits_for_client = claim.launch.transport == "webrtc"
         self._ordered: Reason | None = None
         self._dismissed = asyncio.Event()
-        self._log = log.bind(session_id=claim.launch.session_id, attempt=claim.launch.attempt)
+        self._log = log.bind(**whose(claim.launch))
         self._over: Over | None = None
         self._early: list[Do] | None = []
         """Commands that came before the process knows its launch; None from then on."""
         self._began = time.monotonic()
+        self._process_s: float | None = None
+        """How long after the claim the process had the launch."""
         self._ran_s = 0.0
         """How long earlier attempts kept the session running, pauses between them included."""
         self._call_log = CallLog(runner.activity, claim, runner.name)
+        if process.output:
+            process.output.whose([self._opened.token], **whose(claim.launch))
         self._timers = Timers()
         self._writes = Writes(lambda: self._lost)
 
     async def run(self) -> bool:
         """See the session through. False: it goes on elsewhere, in another attempt."""
-        structlog.contextvars.bind_contextvars(session_id=self._launch.session_id, attempt=self._launch.attempt)
+        structlog.contextvars.bind_contextvars(**whose(self._launch))
         writer = asyncio.create_task(self._writes.run())
         call_log = asyncio.create_task(self._call_log.run())
+        printing = asyncio.create_task(output.run()) if (output := self._process.output) else None
         try:
             self._report(Starting(**self._whose(), runner=self._runner.name, start=self._runner.start))
             self._writes.put(self._listen_for_commands)
@@ -120,8 +134,11 @@ class LiveSession:
             self._timers.stop_all()
             writer.cancel()
             call_log.cancel()
+            if printing:
+                printing.cancel()
             self._process.kill()
             await self._process.exited.wait()
+            self._trace.close()
             if not self._settled:
                 self._runner.inbox.close(self._launch.session_id)
 
@@ -151,9 +168,10 @@ class LiveSession:
                 holder=self._runner.name,
                 launch=self._launch,
                 renewed_at=self._renewed_at,
-                opened=self._runner.launches.opened(self._launch) if self._launch.sealed else None,
+                opened=self._opened if self._launch.sealed else None,
             )
         )
+        self._trace.handed_over()
         for do in self._early or ():
             self._process.pipe.send(do)
         self._early = None
@@ -170,6 +188,7 @@ class LiveSession:
 
     def deliver(self, entry: str, command: Received) -> None:
         """Take a command to the bot, or act on it."""
+        self._trace.deliver(entry, command)
         match command:
             case Leave(command_id=command_id):
                 self._dismissed.set()
@@ -191,13 +210,15 @@ class LiveSession:
         """The lease was renewed, by a call that was made at this time."""
         self._renewed_at = at
         self._timers.set("fence", at + self._settings.fence_s, self._fence)
-        self._process.pipe.send(Renewed(at=at))
+        if self._early is None:  # before, its launch will tell it, which must be the first that it hears
+            self._process.pipe.send(Renewed(at=at))
 
     def lose(self) -> None:
         """The lease is another's: stop the bot now, and write nothing more."""
         if self._settled or self._lost:
             return
         self._log.warning("lease_lost")
+        self._runner.leases_lost["taken"] += 1
         self._lost = True
         self._process.kill()
 
@@ -219,9 +240,11 @@ class LiveSession:
 
     def _hear(self, message: ToSupervisor) -> None:
         match message:
-            case Entering():
+            case Entering(begun_at=begun_at):
+                self._process_s = round(begun_at - self._began, 6)
                 self._timers.set("join", time.monotonic() + ENTERED_WITHIN_S, self._arrived)
-            case InRoom():
+            case InRoom(begun_at=begun_at):
+                self._process_s = round(begun_at - self._began, 6)
                 self._arrived()
             case Offered():
                 self._waits_for_client = False
@@ -230,11 +253,19 @@ class LiveSession:
                 self._reply(entry, command, reply)
             case Happened():
                 self._call_log.take(message)
+            case Recorded() | Hidden():
+                self._note(message)
             case Over():
                 self._over = message
                 self._expect_exit()
             case _:
                 pass
+
+    def _note(self, message: Recorded | Hidden) -> None:
+        if isinstance(message, Recorded):
+            self._trace.take(message)
+        elif self._process.output:
+            self._process.output.hide([message.secret])
 
     def _expect_in_room(self) -> None:
         """From now on it is on the bot to be in its room in time."""
@@ -252,7 +283,8 @@ class LiveSession:
         self.running = True
         self._timers.stop("join")
         self._end_in(max(self._launch.max_duration_s - self._ran_s, 0.0), now)
-        self._report(Running(**self._whose()))
+        self._writes.put(self._write_running)
+        self._trace.in_room()
         self._log.info("bot_in_room", after_s=round(now - self._began, 3))
 
     def _end_in(self, left_s: float, now: float) -> None:
@@ -271,6 +303,7 @@ class LiveSession:
     def _fence(self) -> None:
         """The lease was not renewed for too long: another may have the session soon."""
         self._log.warning("fenced", unrenewed_s=round(time.monotonic() - self._renewed_at, 1))
+        self._runner.leases_lost["fenced"] += 1
         self._ordered = self._ordered or Reason.LEASE_LOST
         self._process.kill()
 
@@ -282,6 +315,7 @@ class LiveSession:
         following = conclude(self._launch, reason, message, self._settings.max_attempts)
         if isinstance(following, Launch) and await self._dismissed_within(self._pause_s(reason)):
             following = conclude(self._launch, Reason.LEFT, "", self._settings.max_attempts)
+        self._trace.over(reason, well=isinstance(following, Ended))
         self._log.info("attempt_over", reason=reason, message=message, next=type(following).__name__.lower())
         # Afterwards the lease is gone.
         self._writes.put(self._call_log.write)
@@ -320,6 +354,7 @@ class LiveSession:
         await self._runner.inbox.hand_over(self._launch.session_id)
         if not await self._runner.launches.settle(self.claim, self._runner.name, following):
             self._log.warning("lease_lost", while_settling=True)
+            self._runner.leases_lost["taken"] += 1
 
     async def _listen_for_commands(self) -> None:
         if self._lost:
@@ -328,14 +363,19 @@ class LiveSession:
             self.deliver(entry, command)
 
     def _report(self, event: AnyEvent) -> None:
-        async def write() -> None:
-            if not self._lost and not await self._runner.launches.report(self.claim, self._runner.name, event):
-                self.lose()
+        self._writes.put(partial(self._write, event))
 
-        self._writes.put(write)
+    async def _write(self, event: AnyEvent) -> None:
+        if not self._lost and not await self._runner.launches.report(self.claim, self._runner.name, event):
+            self.lose()
+
+    async def _write_running(self) -> None:
+        claimed_ago_s = round(time.monotonic() - self._began, 6)
+        await self._write(Running(**self._whose(), claimed_ago_s=claimed_ago_s, process_s=self._process_s))
 
     def _reply(self, entry: str, command: Received, reply: Reply) -> None:
         """Also when the lease is lost: what the bot has had, it has had."""
+        self._trace.delivered(entry, reply)
         write = partial(self._runner.inbox.reply, self._launch.session_id, entry, command, reply)
         self._writes.put(partial(write, attempt=self._launch.attempt))
 

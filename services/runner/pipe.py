@@ -10,6 +10,8 @@
 | `Do`       | supervisor | a command becomes frames                                                |
 | `Done`     | process    | the command is acknowledged, its sender told                            |
 | `Happened` | process    | what went on in the call is told, as far as there is room for it        |
+| `Hidden`   | process    | a secret is struck out of what the bot prints                           |
+| `Recorded` | process    | a span is sent on to the collector                                      |
 | `Renewed`  | supervisor | the fence moves on                                                      |
 | `EndsSoon` | supervisor | the bot's pipeline gets a `SessionEndingFrame`                          |
 | `Stop`     | supervisor | the bot leaves its room; the process is killed if that takes too long   |
@@ -77,9 +79,13 @@ class Begin(_Message, frozen=True, kw_only=True):
 class Entering(_Message, frozen=True, kw_only=True):
     """The bot's function is about to be called, and that is all that will tell that the bot is there."""
 
+    begun_at: float
+
 
 class InRoom(_Message, frozen=True, kw_only=True):
-    """The bot is where it should be."""
+    """The bot is where it should be; its process has had the launch since `begun_at`."""
+
+    begun_at: float
 
 
 class Offered(_Message, frozen=True, kw_only=True):
@@ -109,6 +115,35 @@ class Happened(_Message, frozen=True, kw_only=True):
     activity: AnyActivity
 
 
+class Hidden(_Message, frozen=True, kw_only=True):
+    """Something that no line may show, and that the supervisor may not know."""
+
+    secret: str
+
+
+class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something within a span."""
+
+    name: str
+    at_ns: int
+    attributes: dict[str, Any] = {}
+
+
+class Recorded(_Message, frozen=True, kw_only=True):
+    """A span that has come to its end. Its own `traceparent` names trace and span, `parent` the span that it is in."""
+
+    name: str
+    scope: str
+    traceparent: str
+    parent: str
+    kind: str
+    start_ns: int
+    end_ns: int
+    error: bool = False
+    attributes: dict[str, Any] = {}
+    events: tuple[RecordedEvent, ...] = ()
+
+
 class Renewed(_Message, frozen=True, kw_only=True):
     """The lease was renewed at this time."""
 
@@ -136,7 +171,7 @@ class Over(_Message, frozen=True, kw_only=True):
 
 
 ToProcess = Begin | Do | Renewed | EndsSoon | Stop
-ToSupervisor = Forked | Ready | Entering | InRoom | Offered | Done | Happened | Over
+ToSupervisor = Forked | Ready | Entering | InRoom | Offered | Done | Happened | Hidden | Recorded | Over
 
 
 class Pipe(Generic[M]):

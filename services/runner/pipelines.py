@@ -6,6 +6,7 @@ import sys
 import structlog
 from pipecat.frames.frames import (
     BotConnectedFrame,
+    BotStartedSpeakingFrame,
     ClientConnectedFrame,
     ErrorFrame,
 )
@@ -19,6 +20,7 @@ from services.runner.activity import outlet
 from services.runner.call import ByType, Call
 from services.runner.frames import SessionEndingFrame
 from services.runner.participants import participants
+from services.runner.session_spans import spans
 
 log = structlog.get_logger()
 
@@ -86,6 +88,7 @@ class _Observer(BaseObserver):
         self._seen = seen
         self._acts = ByType(seen.call.acts)
         self._acts |= {BotConnectedFrame: self._arrived, ClientConnectedFrame: self._arrived, ErrorFrame: self._failed}
+        self._acts[BotStartedSpeakingFrame] = self._spoke
 
     async def on_push_frame(self, data: FramePushed) -> None:
         if act := self._acts[type(data.frame)]:
@@ -97,6 +100,10 @@ class _Observer(BaseObserver):
 
     def _arrived(self, *_: object) -> None:
         self._seen.in_room.set()
+
+    def _spoke(self, frame: BotStartedSpeakingFrame, data: FramePushed) -> None:
+        spans.spoke()
+        self._seen.call.acts[BotStartedSpeakingFrame](frame, data)
 
     def _failed(self, frame: ErrorFrame, data: FramePushed) -> None:
         if isinstance(frame.processor, BaseInputTransport | BaseOutputTransport) and not self._seen.in_room.is_set():

@@ -36,6 +36,7 @@ from services.runner.pipe import (
     EndsSoon,
     Entering,
     Forked,
+    Hidden,
     InRoom,
     Offered,
     Over,
@@ -49,10 +50,13 @@ from services.runner.pipe import (
 )
 from services.runner.process_names import SESSION_PROCESS, be_called
 from services.runner.repertoire import Repertoire
+from services.runner.session_spans import spans
 from services.runner.settings import RunnerSettings
+from shared import traceparent
 from shared.contract import Ended, Failed, Failure, Launch, Reason
 from shared.errors import RoomRefused
 from shared.launches import after
+from shared.time_slices import PROMPT_S, take_turns_of
 
 if TYPE_CHECKING:
     from services.runner.pipelines import Seen
@@ -90,6 +94,10 @@ def main(end: socket.socket, bots: Repertoire, settings: RunnerSettings) -> NoRe
     if bots.late:
         bots.complete()
         bot_logs.setup(settings.log_level)
+    if settings.traces:
+        from services.runner import bot_spans  # noqa: PLC0415 - who has no collector does not pay for it
+
+        bot_spans.record(transcripts=settings.events_transcripts)
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         exited: Exited = loop.create_future()
@@ -120,7 +128,9 @@ async def _serve(
     pipe: Pipe[ToProcess] = await open_pipe(end, ToProcess)
     await asyncio.create_task(_rehearse(settings, timer))
     timer.stop()
+    take_turns_of(PROMPT_S)
     pipe.send(Ready(after_s=time.monotonic() - started))
+    bot_logs.share(lambda secret: pipe.send(Hidden(secret=secret)))
     begin = await pipe.receive()
     if isinstance(begin, Begin):
         await Session(pipe, begin, bots.bot(begin.launch.agent), settings, timer, exited=exited).run()
@@ -134,7 +144,15 @@ async def _rehearse(settings: RunnerSettings, timer: KernelTimer) -> None:
     here, there = socket.socketpair()
     supervisor: Pipe[ToSupervisor] = await open_pipe(there, ToSupervisor)
     pipe: Pipe[ToProcess] = await open_pipe(here, ToProcess)
-    launch = Launch(session_id="", room_url="", transport="none", deadline_s=1.0, max_duration_s=1.0, body={})
+    launch = Launch(
+        session_id="",
+        room_url="",
+        transport="none",
+        deadline_s=1.0,
+        max_duration_s=1.0,
+        body={},
+        traceparent=traceparent.fresh() if settings.traces else "",
+    )
     supervisor.send(Begin(entry="0-0", holder="", launch=launch, renewed_at=time.monotonic()))
     begin = await pipe.receive()
     if isinstance(begin, Begin):
@@ -167,6 +185,7 @@ class Session:
         self._exited = exited
         self._pipe = pipe
         self._begin = begin
+        self._begun_at = time.monotonic()
         self._launch = begin.opened or begin.launch
         self._bot = bot
         self._settings = settings
@@ -179,9 +198,13 @@ class Session:
     async def run(self) -> None:
         """From the launch to its end, whoever brings it about."""
         outlet.open(self._launch, self._pipe.send, transcripts=self._settings.events_transcripts)
+        if self._settings.traces:
+            from services.runner import bot_spans  # noqa: PLC0415 - who has no collector does not pay for it
+
+            bot_spans.outlet.open(self._pipe.send)
         if time.monotonic() >= self._fence():
             _exit(1)  # the supervisor was frozen on its way here: another may have the session
-        bot, orders, refused, replaced, exited, commands = self._start_all()
+        bot, orders, refused, replaced, exited, commands = await self._start_all()
         await asyncio.wait({bot, orders, refused, replaced, exited}, return_when=asyncio.FIRST_COMPLETED)
         # A pipeline that is about to end would swallow them; they are the next bot's, or too late.
         commands.cancel()
@@ -193,6 +216,7 @@ class Session:
         else:
             over = next(one.result() for one in (exited, replaced, refused) if one.done())
             await self._leave(bot, over.reason, self._settings.stop_grace_s)
+        spans.over()
         _flush()
         self._pipe.send(over)
         self._pipe.end()
@@ -206,17 +230,19 @@ class Session:
 
     async def rehearse(self) -> None:
         """From the launch to a bot that returns at once, and no further."""
-        bot, *_ = self._start_all()
+        bot, *_ = await self._start_all()
         await bot
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _start_all(self) -> tuple[asyncio.Task[Any], ...]:
+    async def _start_all(self) -> tuple[asyncio.Task[Any], ...]:
         """Call the bot, and heed whoever may have a say in how long it stays."""
         bot_logs.bind(self._launch)
+        spans.begin(self._launch)
         self._arm_kernel()
         bot = self._start(self._call_bot())
+        await asyncio.sleep(0)  # somebody waits for the bot, and for nothing else here
         orders = self._start(self._listen())
         refused = self._start(self._wait_for_join_error())
         replaced = self._start(self._wait_for_replacement())
@@ -243,9 +269,10 @@ class Session:
             return Over(reason=Reason.JOIN_FAILED, message=bot_logs.without_secrets(str(error)))
         arrival = None
         if self._launch.transport == "none" or not self._bot.has_pipelines:
-            self._pipe.send(Entering())
+            self._pipe.send(Entering(begun_at=self._begun_at))
             # After the bot's first step, and not at all if that was its last.
             arrival = asyncio.get_running_loop().call_soon(self._arrive)
+        spans.entered()
         try:
             await self._bot.module.bot(arguments)
         except BaseException as error:
@@ -270,7 +297,8 @@ class Session:
     def _arrive(self) -> None:
         if not self._in_room.is_set():
             self._in_room.set()
-            self._pipe.send(InRoom())
+            self._pipe.send(InRoom(begun_at=self._begun_at))
+            spans.arrived()
 
     async def _wait_for_arrival(self) -> None:
         if self._signalling is not None:

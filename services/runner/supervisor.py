@@ -18,12 +18,14 @@ import structlog
 from services.runner.forks import SessionProcess, Strays
 from services.runner.live_session import LiveSession, Runner
 from services.runner.slots import Slots
+from shared import draining
 from shared.claims import Claims
 from shared.commands import Received
 from shared.contract import PRESENCE_EVERY_S, Presence, Reason
 from shared.errors import Unavailable
 from shared.launches import Claim, EntryId
 from shared.lifecycle import Shutdown
+from shared.logs import whose
 from shared.presence import announce
 from shared.redis_connection import Redis, backoff_s
 from shared.sweep import Sweep
@@ -81,7 +83,7 @@ class Supervisor:
         return await self._answered(partial(self._claims.next, COLD_WAIT_S))
 
     async def _work(self, shutdown: Shutdown, work: Coroutine[Any, Any, None]) -> None:
-        async with self._slots.kept_warm(), self._chores():
+        async with self._slots.kept_warm(), self._chores(shutdown):
             working = asyncio.create_task(work)
             asked = asyncio.create_task(shutdown.asked.wait())
             await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -91,9 +93,9 @@ class Supervisor:
             await self._drain(shutdown, working)
 
     @asynccontextmanager
-    async def _chores(self) -> AsyncIterator[None]:
-        sweep = partial(self._sweep.run, self._settings.lease_s / 4)
-        works = (self._renew, self._take_commands, self._tell, sweep)
+    async def _chores(self, shutdown: Shutdown) -> AsyncIterator[None]:
+        sweep = partial(self._sweep.run, self._settings.lease_s / 4, in_turn=True)
+        works = (self._renew, self._take_commands, self._tell, sweep, partial(self._obey, shutdown))
         chores = [asyncio.create_task(self._keep_doing(work)) for work in works]
         try:
             yield
@@ -162,7 +164,8 @@ class Supervisor:
 
         at, lost = await self._answered(renew) or (0.0, [claim.entry])
         if lost:
-            log.warning("lease_lost", session_id=claim.launch.session_id, attempt=claim.launch.attempt)
+            self._runner.leases_lost["taken"] += 1
+            log.warning("lease_lost", **whose(claim.launch))
         return None if lost else at
 
     def _begin_in(self, process: SessionProcess, claim: Claim, renewed_at: float) -> asyncio.Task[bool]:
@@ -180,8 +183,7 @@ class Supervisor:
         self._claims.done(claim)
         self._slots.changed.set()
         if not task.cancelled() and (error := task.exception()):
-            launch = claim.launch
-            log.error("session_broke", session_id=launch.session_id, attempt=launch.attempt, exc_info=error)
+            log.error("session_broke", **whose(claim.launch), exc_info=error)
 
     async def _drain(self, shutdown: Shutdown, working: asyncio.Task[None]) -> None:
         """Claim nothing more; let what runs go on to its end, to the end of the grace, or until it is insisted."""
@@ -257,11 +259,18 @@ class Supervisor:
     async def _tell(self) -> None:
         while True:
             self._slots.changed.clear()
-            await self._answered(partial(announce, self._redis, self._presence()))
+            presence = self._presence()
+            await self._answered(partial(announce, self._redis, presence))
             with suppress(TimeoutError):
                 async with asyncio.timeout(PRESENCE_EVERY_S):
                     await self._slots.changed.wait()
-                    await asyncio.sleep(SOON_S)
+                    # The first warm slot is waited for.
+                    await asyncio.sleep(0 if presence.state == "starting" else SOON_S)
+
+    async def _obey(self, shutdown: Shutdown) -> None:
+        """Look whether somebody wants this runner to drain, as it does on the first signal."""
+        if await self._answered(partial(draining.ordered, self._redis, self._runner.name)):
+            shutdown.asked.set()
 
     def _presence(self) -> Presence:
         warm = self._slots.free or self._sessions

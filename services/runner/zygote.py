@@ -9,7 +9,13 @@ carries one end of a new process's pipe. A forked process is given to the superv
 the supervisor is the reaper of orphans. So the zygote may die without harm to any session.
 """
 
+import faulthandler
 import gc
+
+if __name__ == "__main__":
+    # Neither for imports nor for what is shared: a collection takes its time, and leaves holes which forks write into.
+    gc.disable()
+
 import importlib
 import os
 import socket
@@ -18,17 +24,20 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
 
 from services.runner import bot_logs, bot_source, session_process
+from services.runner.bot_output import write_into
 from services.runner.bot_source import PIPELINES, Bot, Source
 from services.runner.pipe import Moulded
 from services.runner.process_names import ZYGOTE, be_called
 from services.runner.repertoire import Late, Repertoire
 from services.runner.settings import RunnerSettings
 from shared import logs, settings
+from shared.time_slices import PATIENT_S, take_turns_of
 
 PIPELINE_MODULES = (
     "pipecat.runner.utils",
@@ -45,8 +54,9 @@ SOURCE_FILE = bot_source.__file__
 def main(control: socket.socket, late: dict[str, Late]) -> None:
     """Mould, then fork until the supervisor hangs up."""
     be_called(ZYGOTE)
+    take_turns_of(PATIENT_S)
     configuration = settings.load(RunnerSettings)
-    logs.setup("bot", level=configuration.log_level, form=configuration.log_format)
+    logs.setup("bot", level=configuration.log_level, form=configuration.log_format, strike=bot_logs.without_secrets)
     started = time.monotonic()
     source = Source()
     bots: dict[str, Bot] = {}
@@ -57,15 +67,16 @@ def main(control: socket.socket, late: dict[str, Late]) -> None:
     if announced or PIPELINES in sys.modules:
         _import_for_pipelines()
     bot_logs.setup(configuration.log_level)
-    gc.collect()
-    gc.disable()
+    if configuration.traces:
+        importlib.import_module("services.runner.bot_spans")
     gc.freeze()
     moulded = Moulded(
         import_s=time.monotonic() - started,
         late={agent: bot.why for agent, bot in late.items()},
         errors={agent: bot.error for agent, bot in bots.items() if bot.error},
     )
-    control.send(msgspec.json.encode(moulded))
+    with suppress(BrokenPipeError):
+        control.send(msgspec.json.encode(moulded))
     _fork_on_request(control, Repertoire(configuration.sources, source, bots, late), configuration)
 
 
@@ -76,7 +87,9 @@ def _load(source: Source, name: str, start_anew: Callable[[Late], None]) -> Bot:
     bot = source.bot(name)
     if isinstance(bot.module, BaseException) and bot.module.__cause__:
         _print_bots_part(bot.module.__cause__)
-    if found := unforkable(threading.active_count() - 1, _native_threads(), _sockets() - before):
+    if _left(before):
+        gc.collect()  # what was dropped is perhaps not closed yet
+    if found := _left(before):
         why = f"its import {found}, and takes {time.monotonic() - started:.2f} s for each session process"
         start_anew(Late(why=why, has_pipelines=bot.has_pipelines))
     return bot
@@ -96,6 +109,10 @@ def _print_bots_part(error: BaseException) -> None:
     ):
         trace = trace.tb_next
     traceback.print_exception(type(error), error, trace)
+
+
+def _left(sockets_before: int) -> str:
+    return unforkable(threading.active_count() - 1, _native_threads(), _sockets() - sockets_before)
 
 
 def unforkable(threads: int, native_threads: int, sockets: int) -> str:
@@ -134,7 +151,7 @@ def _import_for_pipelines() -> None:
 
 def _fork_on_request(control: socket.socket, bots: Repertoire, configuration: RunnerSettings) -> None:
     while True:
-        message, fds, _, _ = socket.recv_fds(control, 64, 1)
+        message, fds, _, _ = socket.recv_fds(control, 64, 2)
         if not message:
             return
         intermediate = os.fork()
@@ -142,13 +159,17 @@ def _fork_on_request(control: socket.socket, bots: Repertoire, configuration: Ru
             if os.fork():
                 os._exit(0)
             control.close()
+            if fds[1:]:
+                bot_logs.go_straight(write_into(fds[1]))
             _become_session(socket.socket(fileno=fds[0]), bots, configuration)
-        os.close(fds[0])
+        for fd in fds:
+            os.close(fd)
         os.waitpid(intermediate, 0)
 
 
 def _become_session(end: socket.socket, bots: Repertoire, configuration: RunnerSettings) -> None:
     code = 70
+    faulthandler.enable()
     try:
         session_process.main(end, bots, configuration)
     except SystemExit as error:

@@ -2,7 +2,8 @@
 --
 -- KEYS  the relaunch streams of the runner's agents, then as many launch streams
 -- ARGV  group of claims, holder
--- Gives {stream, entry id, fields...}, or {} when none waits. Its lease is the holder's then.
+-- Gives {stream, entry id, fields...}: its lease is the holder's. Or {number} when none waits: how many consumers there
+-- are where there are most.
 local group, holder = ARGV[1], ARGV[2]
 
 local function before(a, b)
@@ -12,13 +13,18 @@ local function before(a, b)
   return tonumber(a_seq) < tonumber(b_seq)
 end
 
+local consumers = 0
+
 -- What the group was given last, or nothing where there is no such stream or group.
 local function delivered(stream)
   local groups = redis.pcall('XINFO', 'GROUPS', stream)
   for _, info in ipairs(groups.err and {} or groups) do
     local about = {}
     for i = 1, #info, 2 do about[info[i]] = info[i + 1] end
-    if about['name'] == group then return about['last-delivered-id'] end
+    if about['name'] == group then
+      consumers = math.max(consumers, about['consumers'])
+      return about['last-delivered-id']
+    end
   end
 end
 
@@ -37,4 +43,4 @@ for _, from in ipairs({1, half + 1}) do
     return {its_stream, entry[1], unpack(entry[2])}
   end
 end
-return {}
+return {consumers}

@@ -56,6 +56,7 @@ async def test_joins_per_second(
             await redis.flushall()
         await ours.aclose()
     medians = {name: statistics.median(found) for name, found in per_s.items()}
+    figures.needs["a gateway process: joins"] = (medians["/join"], "/s")
     for name in ("/join of the original", "/join of the floor", "/empty"):
         figures.add(
             Figure(

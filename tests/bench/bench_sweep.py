@@ -13,7 +13,7 @@ from shared.redis_connection import Redis
 from shared.streams import read_group
 from shared.sweep import Sweep
 from tests.bench.conftest import Scale
-from tests.launching import a_launch
+from tests.launching import a_launch, offer
 
 FEW, MANY = 100, 10_000
 SESSIONS_OF_A_RUNNER = 10
@@ -68,6 +68,18 @@ async def renew(redis: Redis, entries: Sequence[EntryId]) -> tuple[float, float]
     launches = Launches(redis)
     assert await launches.renew("renewing", entries) == []
     return await server_ms(redis, lambda: launches.renew("renewing", entries))
+
+
+async def test_an_offer_costs_the_same_however_many_sessions_and_runners_there_are(
+    any_redis: Redis, tell: Callable[[str, str], None], scale: Scale
+) -> None:
+    """The number of launches that wait came with a list of all runners, a thousand of them."""
+    took = []
+    for number in (FEW, scale.of(MANY, 10 * FEW)):
+        await with_sessions(any_redis, number)
+        took.append((await server_ms(any_redis, lambda: offer(any_redis)))[0])
+    tell(f"an offer: {took[0]:.3f} ms, with more sessions {took[1]:.3f} ms, x {took[1] / took[0]:.2f}", UNDER)
+    assert took[1] < 2 * took[0] or not scale.full
 
 
 async def test_a_sweep_of_ten_thousand_sessions_holds_the_server_up_for_less_than_a_few_milliseconds(

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.bench.figures import Figures, in_readme
+from tests.bench.figures import Figures, in_page
 from tests.processes import ROOT
 
 RESULTS = ROOT / "docs" / "performance"
@@ -75,5 +75,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if whole and not terminalreporter.stats.get("failed"):
         (RESULTS / "figures.json").write_text(found.as_json())
         draw(found, RESULTS)
-        readme = ROOT / "README.md"
-        readme.write_text(in_readme(readme.read_text(), found))
+        for page, table in (("README.md", found.table()), ("docs/capacity.md", found.planning())):
+            file = ROOT / page
+            file.write_text(in_page(file.read_text(), table))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 MARKS = ("<!-- figures: written by `make bench` -->", "<!-- end of figures -->")
-"""What stands around the table in the README."""
+"""What stands around a table that is written into a page."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Figures:
     figures: list[Figure] = field(default_factory=list)
     distributions: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """Values by title, with the unit in it, and by what they are of."""
+    needs: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """What a fleet is planned with, with its unit: of this machine alone, beside nothing."""
 
     def add(self, figure: Figure) -> None:
         """One more line of the table."""
@@ -70,10 +72,20 @@ class Figures:
             )
         return "\n".join(lines)
 
+    def planning(self) -> str:
+        """What a fleet is planned with, as Markdown."""
+        rows = [f"| {what} | {_short(value)} {unit} |" for what, (value, unit) in self.needs.items()]
+        return "\n".join(["| | measured |", "|---|---|", *rows])
+
     def as_json(self) -> str:
         """With the machine it came from."""
         figures = [{**asdict(one), "ratio": one.ratio, "met": one.met} for one in self.figures]
-        found: dict[str, Any] = {"machine": machine(), "figures": figures, "distributions": self.distributions}
+        found: dict[str, Any] = {
+            "machine": machine(),
+            "figures": figures,
+            "needs": self.needs,
+            "distributions": self.distributions,
+        }
         return json.dumps(found, indent=1)
 
 
@@ -90,11 +102,11 @@ def machine() -> str:
     )
 
 
-def in_readme(readme: str, figures: Figures) -> str:
-    """The README with the table of this run in its place."""
-    before, _, rest = readme.partition(MARKS[0])
+def in_page(page: str, table: str) -> str:
+    """A page with the table of this run in its place."""
+    before, _, rest = page.partition(MARKS[0])
     _, _, after = rest.partition(MARKS[1])
-    return f"{before}{MARKS[0]}\n\n{figures.table()}\n\nMeasured on {machine()}.\n\n{MARKS[1]}{after}"
+    return f"{before}{MARKS[0]}\n\n{table}\n\nMeasured on {machine()}.\n\n{MARKS[1]}{after}"
 
 
 def percentile(values: Sequence[float], share: float) -> float:

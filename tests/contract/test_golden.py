@@ -24,6 +24,7 @@ from shared.contract import (
     Custom,
     DeadLetter,
     DeadWebhook,
+    Drain,
     Dtmf,
     Ended,
     Failed,
@@ -63,6 +64,7 @@ from shared.entries import Decoder, encode
 
 GOLDEN = Path(__file__).parent / "golden"
 FAILURE = Failure(attempt=1, reason=Reason.BOT_DIED, message="killed by SIGKILL")
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 LAUNCH = Launch(
     session_id="s1",
     room_url="https://example.daily.co/room",
@@ -78,16 +80,23 @@ LAUNCH = Launch(
     agent="sales",
     owner=True,
     sealed="0f1e2d3c.c2VhbGVk",
+    traceparent=TRACEPARENT,
 )
 EVENT: dict[str, Any] = {"session_id": "s1", "attempt": 1}
 ACTIVITY: dict[str, Any] = {**EVENT, "ago_s": 0.25, "dropped": 3}
-COMMAND: dict[str, Any] = {"command_id": "c1", "reply_to": "gateway-1", "expires_s": 30.0}
+COMMAND: dict[str, Any] = {
+    "command_id": "c1",
+    "reply_to": "gateway-1",
+    "expires_s": 30.0,
+    "traceparent": TRACEPARENT,
+}
 CANDIDATE = IceCandidate(candidate="candidate:1", sdp_mid="0", sdp_m_line_index=0)
 MESSAGES: list[Wire] = [
     LAUNCH,
     DeadLetter(launch=LAUNCH, unreadable="{"),
     DeadWebhook(event={"id": "1-0", "type": "running", "session_id": "s1"}, error="the receiver answered 500"),
     RoomNote(session_id="s1", room_name="pf-s1"),
+    Drain(runner="host-4711-9f"),
     Queued(
         **EVENT,
         room_url="https://example.daily.co/room",
@@ -103,7 +112,7 @@ MESSAGES: list[Wire] = [
         **EVENT, launcher="kubernetes", stage="scheduled", reason="ImagePullBackOff", error="Back-off pulling the image"
     ),
     Starting(**EVENT, runner="runner-1", start="warm"),
-    Running(**EVENT),
+    Running(**EVENT, claimed_ago_s=0.25, process_s=0.004),
     Leaving(**EVENT, reason=Reason.LEFT),
     CommandDone(
         **EVENT,

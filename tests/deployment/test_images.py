@@ -17,6 +17,7 @@ from tests.processes import ROOT, Children, free_port
 from tests.waiting import until
 
 HADOLINT = str(Path(sys.executable).parent / "hadolint")
+KEY = "a-key-of-this-test-alone"
 PORTS = {"gateway": "GATEWAY_PORT", "operator": "HEALTH_PORT", "runner": "HEALTH_PORT"}
 FOREIGN = {
     "gateway": {"pipecat", "kubernetes", "numpy"},
@@ -37,7 +38,9 @@ def test_an_image_is_what_its_service_needs_and_runs_it_without_root(service: st
     first, final = stages(service)
     assert first.base == "python:${PYTHON}-slim AS build"
     assert final.base == "python:${PYTHON}-slim"
-    assert final.of("COPY") == [f"--from=build /app/{part} {part}" for part in (".venv", "shared", "services")]
+    assert final.of("COPY") == [
+        f"--from=build /app/{part} {part}" for part in (".venv", "shared", "services", "pipefleet")
+    ]
     assert not final.of("RUN")
     assert not final.of("ADD") + first.of("ADD")
     assert final.of("USER") == ["65532:65532"]
@@ -69,14 +72,14 @@ def test_nothing_comes_into_an_image_but_code_and_the_lock_file() -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     assert lines[0] == "*"
     let_in = {line for line in lines if line.startswith("!")}
-    assert let_in == {"!pyproject.toml", "!uv.lock", "!requirements-uv.txt", "!shared", "!services"}
+    assert let_in == {"!pyproject.toml", "!uv.lock", "!requirements-uv.txt", "!shared", "!services", "!pipefleet"}
 
 
 async def use(http: httpx.AsyncClient) -> None:
-    """The page with its script, and a session, for which the scripts of `shared` are needed."""
-    for path in ("/client/", "/client/local_media.js"):
+    """The pages with their scripts, and a session, for which the scripts of `shared` are needed."""
+    for path in ("/", "/console/console.js", "/client/", "/client/local_media.js"):
         assert (await http.get(path)).status_code == 200
-    joined = await http.post("/join", json={"transport": "none"}, headers={"Authorization": "Bearer key"})
+    joined = await http.post("/join", json={"transport": "none"}, headers={"Authorization": f"Bearer {KEY}"})
     assert joined.status_code == 202
 
 
@@ -84,7 +87,7 @@ async def start_and_stop(children: Children, built: Built, service: str) -> None
     """Run the image's command until it is ready, and end it; the image's healthcheck must know both."""
     final = stages(service)[1]
     port = str(free_port())
-    env = {**built.env, "HOME": "/nonexistent", PORTS[service]: port, "ADMIN_KEYS": "key", "LAUNCHER": "none"}
+    env = {**built.env, "HOME": "/nonexistent", PORTS[service]: port, "ADMIN_KEYS": KEY, "LAUNCHER": "none"}
     python = str(built.folder / ".venv/bin/python")
     child = children.start(service, ["env", "-C", str(built.folder), python, *final.command[1:]], (), **env)
 
@@ -125,6 +128,8 @@ async def test_what_a_dockerfile_installs_is_enough_to_start_and_no_more(
     assert {path.name for path in (folder / "services").iterdir()} - {"__pycache__"} == {service}
     sources = [path for path in (folder / "services").rglob("*.py") if path.name != "__init__.py"]
     assert all(list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc")) for path in sources)
+    found = built.python("import pipefleet.set_up as s; print([name for name in s.SERVICES if s.installed(name)])")
+    assert found == str([service])
     began = time.monotonic()
     built.python(f"import services.{service}.__main__")
     import_s = time.monotonic() - began

@@ -61,6 +61,9 @@ class FakeDaily:
             self.changed.notify_all()
         return answer
 
+    async def domain(self, _: web.Request) -> web.Response:
+        return web.json_response({"domain_name": "example", "config": {}})
+
     async def create_room(self, request: web.Request) -> web.Response:
         body = await request.json()
         name, properties = body.get("name", "unnamed"), body.get("properties", {})
@@ -108,6 +111,7 @@ async def fake_daily() -> AsyncIterator[FakeDaily]:
     """The account's API, at a port of its own."""
     account = FakeDaily()
     application = web.Application(middlewares=[account.guard])
+    application.router.add_get("/v1/", account.domain)
     application.router.add_post("/v1/rooms", account.create_room)
     application.router.add_post("/v1/meeting-tokens", account.create_token)
     application.router.add_delete("/v1/rooms/{name}", account.delete_room)

@@ -220,6 +220,12 @@ async def test_a_bad_field_is_named(gateway: Gateway, body: dict[str, Any], fiel
     assert answer.json()["error"].startswith(f"{field}: ")
 
 
+async def test_keys_that_no_telephone_has_are_complained_of_in_words(gateway: Gateway) -> None:
+    """The answer was a regular expression."""
+    answer = await gateway.http.post("/admin", json={"session_id": "a", "type": "dtmf", "digits": "12A"})
+    assert answer.json()["error"] == "digits: must be keys of a telephone: 0 to 9, * and #"
+
+
 @pytest.mark.parametrize(
     ("body", "wanted"),
     [

@@ -11,11 +11,12 @@ from litestar import Litestar
 from structlog.testing import capture_logs
 
 from services.gateway.client_page import (
+    KEY,
     LOCAL_MEDIA,
     UnexpectedPageError,
     client_page,
     page_directory,
-    with_agent,
+    with_agent_and_key,
     with_local_media,
 )
 from tests.gateway.conftest import Gateway, StartGateway
@@ -66,13 +67,19 @@ async def test_other_transports_keep_daily(gateway: Gateway) -> None:
         assert (await gateway.http.get(f"/client/assets/{file.name}")).content == file.read_bytes()
 
 
-async def test_the_gateway_serves_a_page_whose_sessions_are_of_the_agent_in_its_address(gateway: Gateway) -> None:
+async def test_the_gateway_serves_a_page_whose_sessions_are_of_the_agent_in_its_address_and_which_sends_a_key(
+    gateway: Gateway,
+) -> None:
     file = packaged(START)
     answer = await gateway.http.get(f"/client/assets/{file.name}")
-    assert answer.text == with_agent(file.read_text())
+    assert answer.text == with_agent_and_key(file.read_text())
     changed = "endpoint:`/start`+location.search"
     assert answer.text.count(changed) > 0
-    assert answer.text.replace(changed, "endpoint:`/start`") == file.read_text()
+    (key,) = re.findall(r'^import"([^"]+)";', answer.text)
+    theirs = answer.text.removeprefix(f'import"{key}";').replace(changed, "endpoint:`/start`")
+    assert theirs == file.read_text()
+    served = await gateway.http.get(urljoin(f"/client/assets/{file.name}", key))
+    assert served.text == KEY.read_text()
 
 
 @pytest.mark.parametrize(

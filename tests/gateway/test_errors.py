@@ -12,8 +12,8 @@ def in_the_one_shape(answer: Any, status: int, code: str) -> str:
     error: dict[str, Any] = answer.json()
     assert answer.headers["content-type"] == "application/json"
     assert (answer.status_code, error["status"], error["code"]) == (status, status, code)
-    assert sorted(error) == ["code", "error", "message", "status"]
-    assert error["error"] == error["message"]
+    assert sorted(error) == ["code", "error", "info", "message", "status"]
+    assert error["error"] == error["message"] == error["info"]
     assert "Traceback" not in answer.text
     return str(error["error"])
 

@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 
-from services.gateway.client_page import PACKAGE, page_directory, with_agent
+from services.gateway.client_page import PACKAGE, page_directory, with_agent_and_key
 from services.gateway.join import ORIGINAL
 from tests.gateway.conftest import Gateway
 
 
-@pytest.mark.parametrize("path", ["/", "/client"])
-async def test_the_way_to_the_page_ends_with_a_slash(gateway: Gateway, path: str) -> None:
-    answer = await gateway.http.get(path)
+async def test_the_way_to_the_page_ends_with_a_slash(gateway: Gateway) -> None:
+    answer = await gateway.http.get("/client")
     assert (answer.status_code, answer.headers["location"]) == (302, "/client/")
 
 
@@ -24,7 +23,7 @@ async def test_the_page_and_all_it_names_are_served(gateway: Gateway) -> None:
         answer = await gateway.http.get(f"/client/{name}")
         assert answer.status_code == 200
         is_script, packaged = name.endswith(".js"), (page_directory() / name).read_bytes()
-        assert answer.content == (with_agent(packaged.decode()).encode() if is_script else packaged)
+        assert answer.content == (with_agent_and_key(packaged.decode()).encode() if is_script else packaged)
         if is_script:
             assert "javascript" in answer.headers["content-type"]
 
@@ -99,10 +98,10 @@ def test_every_success_has_an_example_with_all_that_its_answer_always_has(docume
     [
         ("post /join", {"200", "202", "400", "401", "409", "413", "415", "429", "503"}),
         ("post /admin", {"200", "202", "207", "400", "401", "403", "404", "413", "415", "429", "503"}),
-        ("get /sessions/{session_id}", {"200", "401", "403", "404", "503"}),
-        ("get /sessions/{session_id}/events", {"200", "204", "400", "401", "403", "404", "503"}),
-        ("get /events", {"200", "400", "401", "403", "503"}),
-        ("delete /dead/{letter_id}", {"204", "401", "403", "404", "503"}),
+        ("get /sessions/{session_id}", {"200", "401", "403", "404", "429", "503"}),
+        ("get /sessions/{session_id}/events", {"200", "204", "400", "401", "403", "404", "429", "503"}),
+        ("get /events", {"200", "400", "401", "403", "429", "503"}),
+        ("delete /dead/{letter_id}", {"204", "401", "403", "404", "429", "503"}),
         ("get /readyz", {"200", "503"}),
         ("get /healthz", {"200"}),
     ],
@@ -166,3 +165,12 @@ async def test_the_documentation_is_served_as_yaml_and_loads_nothing_from_elsewh
     assert "openapi: 3" in answer.text
     for path in ("/schema", "/schema/openapi.yaml"):
         assert "cdn" not in (await gateway.http.get(path)).text.lower()
+
+
+def test_a_body_that_can_be_left_out_is_documented_so(document: Document) -> None:
+    optional = {
+        name
+        for name, operation in operations(document).items()
+        if "requestBody" in operation and not operation["requestBody"]["required"]
+    }
+    assert optional == {"post /start", "post /v1/public/{agent}/start"}

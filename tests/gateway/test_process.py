@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
@@ -16,12 +16,16 @@ from tests.gateway.stand_in_runner import StandInRunner
 from tests.processes import Child, Children, free_port
 from tests.waiting import until
 
+GATEWAY = (sys.executable, "-m", "services.gateway")
+
 
 @asynccontextmanager
-async def started(children: Children, **env: str) -> AsyncIterator[tuple[Child, httpx.AsyncClient]]:
+async def started(
+    children: Children, command: Sequence[str] = GATEWAY, **env: str
+) -> AsyncIterator[tuple[Child, httpx.AsyncClient]]:
     """A gateway that serves, and a client of it."""
     port = free_port()
-    child = children.service("gateway", GATEWAY_PORT=str(port), LOG_FORMAT="json", **env)
+    child = children.start("gateway", [*command], (), GATEWAY_PORT=str(port), LOG_FORMAT="json", **env)
 
     async def serves() -> bool:
         assert child.exit_code is None, child.output()

@@ -82,3 +82,18 @@ async def test_an_unknown_session_is_not_found(gateway: Gateway) -> None:
         gateway.http.get("/sessions/nobody"), gateway.http.get("/sessions/%7Bbot%7D"), gateway.http.get("/sessions/a b")
     )
     assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(404, "NOT_FOUND")}
+
+
+async def test_a_list_that_is_read_in_pages_has_every_session_once_and_an_end(
+    gateway: Gateway, runner: StandInRunner
+) -> None:
+    ids = [(await gateway.join())["session_id"] for _ in range(5)]
+    await runner.lose(await runner.running(), Reason.BOT_DIED)  # the next attempt stands in a stream of its own
+    seen, after = list[str](), ""
+    for length in (2, 2, 1):
+        page = (await gateway.http.get("/sessions", params={"limit": 2, "after": after})).json()
+        assert len(page["sessions"]) == length
+        seen += [session["session_id"] for session in page["sessions"]]
+        after = page.get("next", "")
+    assert (seen, after) == ([*ids[1:], ids[0]], "")
+    assert (await gateway.http.get("/sessions?after=x")).status_code == 400

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.runner.forks import environment
+from services.runner.mould import environment
 from services.runner.zygote import unforkable
 from tests.processes import Children
 

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from shared.claims import Claims
+from shared.claims import WAITING, Claims, waits_at_the_server
 from shared.contract import DEAD, EVENTS, FIELD, LAUNCH, RELAUNCH, Failure, Launch, Reason
 from shared.entries import encode
 from shared.errors import Unavailable
@@ -117,4 +117,58 @@ async def test_an_entry_that_nobody_can_read_becomes_a_dead_letter_and_blocks_no
     assert found.launch == launch
     assert await redis.xlen(DEAD) == 2
     assert await redis.xlen(LAUNCH) == 1
+    await claims.aclose()
+
+
+@pytest.mark.parametrize(
+    ("consumers", "chance", "waits"),
+    [(1, 0.999, True), (WAITING, 0.999, True), (10 * WAITING, 0.09, True), (10 * WAITING, 0.11, False)],
+)
+def test_of_a_small_fleet_all_runners_wait_at_the_server_and_of_a_large_one_so_many(
+    consumers: int, chance: float, waits: bool
+) -> None:
+    assert waits_at_the_server(consumers, chance) is waits
+
+
+@pytest.fixture
+def nobody_waits_at_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.claims.WAITING", 0)
+    monkeypatch.setattr("shared.claims.BLOCK_S", 0.05)
+
+
+@pytest.mark.usefixtures("nobody_waits_at_the_server")
+async def test_a_runner_that_does_not_wait_at_the_server_claims_when_it_looks_again(any_redis: Redis) -> None:
+    claims = Claims(any_redis, "me")
+    looking = asyncio.create_task(claims.next(wait_s=0.1))
+    while not await any_redis.exists(LAUNCH):
+        await asyncio.sleep(0.001)
+    launch = await offer(any_redis)
+    found = await looking or await claims.next(wait_s=0.1)
+    assert found is not None
+    assert found.launch == launch
+    await claims.aclose()
+
+
+@pytest.mark.usefixtures("nobody_waits_at_the_server")
+async def test_a_stop_ends_the_wait_of_a_runner_that_does_not_wait_at_the_server(redis: Redis) -> None:
+    claims = Claims(redis, "me")
+    waiting = asyncio.create_task(claims.next(wait_s=60))
+    while not claims._certain:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    assert (await redis.info("clients"))["blocked_clients"] == 0
+    await claims.stop()
+    assert await asyncio.wait_for(waiting, 2) is None
+    await claims.aclose()
+
+
+@pytest.mark.usefixtures("nobody_waits_at_the_server")
+async def test_a_cold_runner_waits_at_the_server_in_any_fleet(redis: Redis) -> None:
+    claims = Claims(redis, "cold")
+    waiting = asyncio.create_task(claims.next(wait_s=0.04))
+    while not (await redis.info("clients"))["blocked_clients"]:
+        assert not waiting.done()
+        await asyncio.sleep(0.001)
+    await waiting
     await claims.aclose()

@@ -11,6 +11,7 @@ from redis.exceptions import ClusterCrossSlotError
 
 from shared import contract, events, presence
 from shared.activity import ActivityLog
+from shared.buckets import Buckets, Rate
 from shared.claims import Claims
 from shared.commands import Commands, Inbox
 from shared.contract import (
@@ -81,8 +82,10 @@ KEY_MAKERS = (
     contract.session_key,
     contract.activity_key,
     contract.commands_key,
+    contract.drain_key,
     contract.replies_key,
     contract.room_key,
+    lambda name: contract.rate_key("join", name),
 )
 
 
@@ -118,6 +121,7 @@ async def the_life_of_sessions(redis: Redis) -> None:
         adopted = await launches.adopt(a_launch(), "runner-1")
         assert isinstance(adopted, Claim)
         await a_sweep(redis, adopted)
+        assert await Buckets(redis).spend([(contract.rate_key("join", "key"), Rate(1, 2), 1)]) == [1]
     finally:
         await claims.aclose()
         await inbox.aclose()

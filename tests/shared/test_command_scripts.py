@@ -135,12 +135,24 @@ async def test_what_others_were_given_is_taken_in_order_and_what_is_ones_own_sta
     assert await take(redis, stream) == []
 
 
-async def test_the_next_holder_takes_what_it_had_itself_too(redis: Redis) -> None:
+async def test_who_begins_takes_what_it_had_itself_too_and_then_what_nobody_had(redis: Redis) -> None:
     _, launch = await claimed(redis)
+    stream = commands_key(launch.session_id)
     await sent(redis, launch, Say(command_id="1", text="x"))
     ids = await given_to(redis, launch, "a")
-    [(_, entry, _)] = await take(redis, commands_key(launch.session_id), own=True)
-    assert [entry] == ids
+    await sent(redis, launch, Say(command_id="2", text="x"))
+    [(_, *flat)] = await take(redis, stream, own=True)
+    assert flat[:1] == ids
+    assert [json.loads(text)["command_id"] for text in flat[1::2]] == ["1", "2"]
+    assert await given_to(redis, launch, "a") == []
+
+
+async def test_who_begins_with_a_session_without_commands_is_given_what_comes(redis: Redis) -> None:
+    _, launch = await claimed(redis)
+    stream = commands_key(launch.session_id)
+    assert await take(redis, stream, own=True) == []
+    await sent(redis, launch, Say(command_id="1", text="x"))
+    assert len(await given_to(redis, launch, "a")) == 1
 
 
 async def test_a_command_that_is_done_by_now_is_not_taken(redis: Redis) -> None:
@@ -152,11 +164,11 @@ async def test_a_command_that_is_done_by_now_is_not_taken(redis: Redis) -> None:
     assert await take(redis, stream) == []
 
 
-@pytest.mark.parametrize("own", [True, False])
-async def test_nothing_is_taken_where_nothing_was_given_or_nothing_is(redis: Redis, own: bool) -> None:
+async def test_nothing_is_taken_where_nothing_was_given_or_nothing_is(redis: Redis) -> None:
     _, launch = await claimed(redis)
     await sent(redis, launch, Say(command_id="1", text="x"))
-    assert await take(redis, commands_key(launch.session_id), "nothing", own=own) == []
+    assert await take(redis, commands_key(launch.session_id), "nothing") == []
+    assert not await redis.exists("nothing")
 
 
 # conclude_command

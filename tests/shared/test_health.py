@@ -55,3 +55,14 @@ async def test_the_port_is_free_again_afterwards() -> None:
     async with health_server(port, lambda: True):
         pass
     (await asyncio.start_server(lambda *_: None, "127.0.0.1", port)).close()
+
+
+async def test_metrics_are_told_where_there_are_some() -> None:
+    async def metrics() -> bytes:
+        return b"pipefleet_things 1\n"
+
+    port = free_port()
+    async with health_server(port, lambda: False, metrics), httpx.AsyncClient() as http:
+        answer = await http.get(f"http://127.0.0.1:{port}/metrics")
+    assert (answer.status_code, answer.text) == (200, "pipefleet_things 1\n")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"

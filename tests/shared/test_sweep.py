@@ -7,12 +7,13 @@ import msgspec
 import pytest
 
 from shared import events
-from shared.contract import DEAD, LAUNCH, DeadLetter, Failed, Launch, Queued, Reason
+from shared.contract import DEAD, LAUNCH, RUNNERS, DeadLetter, Failed, Launch, Queued, Reason
 from shared.launches import Claim, EntryId, Launches, decode
 from shared.redis_connection import Redis
 from shared.streams import between, read_group
-from shared.sweep import CONSUMER_GONE_S, Sweep, Uninterrupted, past_deadline
+from shared.sweep import CONSUMER_GONE_S, TOGETHER, Sweep, Uninterrupted, past_deadline, takes_turn
 from tests.launching import a_launch, offer
+from tests.waiting import until
 
 LEASE_S = 0.2
 
@@ -109,6 +110,7 @@ async def test_two_sweepers_mend_one_lease_once(redis: Redis) -> None:
         await asyncio.sleep(LEASE_S / 4)
     history = await events.history(redis, claim.launch.session_id)
     assert [event.attempt for _, event in history] == [1, 2]
+    assert one.repairs["lease_freed"] + other.repairs["lease_freed"] == 1
 
 
 async def test_a_launch_that_nobody_took_in_time_fails(any_redis: Redis) -> None:
@@ -123,6 +125,7 @@ async def test_a_launch_that_nobody_took_in_time_fails(any_redis: Redis) -> None
     assert isinstance(event, Failed)
     assert (event.reason, event.message) == (Reason.DEADLINE, "no runner took the launch within 0.1 s")
     assert isinstance(await last_event(any_redis, patient), Queued)
+    assert sweep.repairs == {"lease_freed": 0, "past_deadline": 1}
 
 
 async def test_a_launch_that_was_taken_has_no_deadline(any_redis: Redis) -> None:
@@ -152,3 +155,54 @@ async def test_a_consumer_that_is_gone_is_dropped_unless_it_holds_a_lease(
 
 async def consumers(redis: Redis) -> set[str]:
     return {str(consumer["name"]) for consumer in await redis.xinfo_consumers(LAUNCH, "runners")}
+
+
+@pytest.mark.parametrize(
+    ("runners", "chance", "sweeps"),
+    [(0, 0.999, True), (TOGETHER, 0.999, True), (1000, 0.003, True), (1000, 0.005, False)],
+)
+def test_many_runners_together_sweep_as_often_as_a_few(runners: int, chance: float, sweeps: bool) -> None:
+    assert takes_turn(runners, chance) is sweeps
+
+
+async def crowd(redis: Redis, *, said: int, consumers: int) -> None:
+    """Runners that have said so much, and that have asked for launches."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for _ in range(said):
+            pipe.xadd(RUNNERS, {"json": "{}"})
+        for number in range(consumers):
+            pipe.xgroup_createconsumer(LAUNCH, "runners", f"runner-{number}")
+        await pipe.execute()
+
+
+async def is_free(redis: Redis, claim: Claim) -> bool:
+    return await Launches(redis).lease(claim.entry) is None
+
+
+async def test_a_runner_among_many_sweeps_only_in_its_turn_and_then_needs_no_other_lease_to_be_certain(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = await claimed(redis)
+    await crowd(redis, said=4 * 100, consumers=100)
+    monkeypatch.setattr("shared.sweep.random.random", lambda: 0.5)
+    sweep = a_sweep(redis)
+    running = asyncio.create_task(sweep.run(LEASE_S / 8, in_turn=True))
+    await until(lambda: sweep._uninterrupted.long_enough(2 * LEASE_S))
+    assert not await is_free(redis, claim)
+    monkeypatch.setattr("shared.sweep.random.random", lambda: 0.01)
+    await until(lambda: is_free(redis, claim), LEASE_S / 2)
+    running.cancel()
+    await asyncio.wait({running})
+
+
+@pytest.mark.parametrize(("said", "consumers"), [(400, 2), (8, 100)], ids=["that say much", "that are mostly dead"])
+async def test_a_few_runners_sweep_each_time(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, said: int, consumers: int
+) -> None:
+    claim = await claimed(redis)
+    await crowd(redis, said=said, consumers=consumers)
+    monkeypatch.setattr("shared.sweep.random.random", lambda: 0.5)
+    running = asyncio.create_task(a_sweep(redis).run(LEASE_S / 8, in_turn=True))
+    await until(lambda: is_free(redis, claim))
+    running.cancel()
+    await asyncio.wait({running})

@@ -13,12 +13,19 @@ from services.gateway.events import backlog, positions
 from services.gateway.events.positions import Position
 from services.gateway.events.stream import EventStream, Streaming
 from services.gateway.events.subscribers import Subscription
-from services.gateway.events.told import ACTIVITY_TYPES, STATE_TYPES
+from services.gateway.events.told import ACTIVITY_TYPES, FLEET, STATE_TYPES
 from services.gateway.parts import NO_SESSION, Injected, Parts
 from shared import events
 from shared.contract import Ended, Failed
 
 Types = Annotated[str, QueryParameter(description="Only these types, separated by commas; all where there are none.")]
+FleetTypes = Annotated[
+    str,
+    QueryParameter(
+        description="Only these types, separated by commas; all but `fleet` where there are none. "
+        "`fleet` is what `GET /fleet` says: at first, and when it has changed."
+    ),
+]
 LabelNames = Annotated[
     list[str] | None,
     QueryParameter(name="labels", description="Only of sessions with this label, `key:value`; may be repeated."),
@@ -40,13 +47,13 @@ _BAD_TYPE = InvalidQuery("types", f"there is no 'run'; there are {', '.join(STAT
 @get("/events", tags=["events"], **documented({200: _EXAMPLE}, _BAD_TYPE, Away()))
 async def all_events(
     parts: Injected,
-    types: Types = "",
+    types: FleetTypes = "",
     labels: LabelNames = None,
     last_event_id: LastId = None,
     last_event_id_header: LastIdHeader = None,
 ) -> ASGIApp:
     """Follow the events of all sessions: from now on, or from the last one that was received."""
-    subscription = Subscription(None, chosen(types))
+    subscription = Subscription(None, chosen(types, FLEET))
     position = _position(last_event_id_header, last_event_id)
     return _streaming(parts, subscription, position, wanted=pairs(labels or []))
 
@@ -93,15 +100,16 @@ def _streaming(
     return Streaming(stream, subscription, parts.feed.subscribers)
 
 
-def chosen(types: str) -> frozenset[str] | None:
-    """The types that a client names; None for all.
+def chosen(types: str, *more: str) -> frozenset[str] | None:
+    """The types that a client names, of those of all events and these; None for all events.
 
     Raises:
         InvalidQuery: there is no such type.
     """
     names = frozenset(name for part in types.split(",") if (name := part.strip()))
-    for name in sorted(names - {*STATE_TYPES, *ACTIVITY_TYPES}):
-        raise InvalidQuery("types", f"there is no {name!r}; there are {', '.join(STATE_TYPES + ACTIVITY_TYPES)}")
+    known = STATE_TYPES + ACTIVITY_TYPES + more
+    for name in sorted(names - {*known}):
+        raise InvalidQuery("types", f"there is no {name!r}; there are {', '.join(known)}")
     return names or None
 
 

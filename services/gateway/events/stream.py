@@ -23,6 +23,8 @@ from shared.redis_connection import Redis, backoff_s
 
 HEARTBEAT_S = 15.0
 RETRY_MS = 2_000
+CAUGHT_UP = b" now"
+"""The comment after all that had been written before; what follows is what comes."""
 ABORT = "abort"
 """Where the server leaves, in the state of a request, the function that breaks the connection off."""
 
@@ -76,6 +78,8 @@ class EventStream:
                     async with aclosing(self._older()) as older:
                         async for chunk in older:
                             yield chunk
+                    if not self._over:
+                        yield self._placed(CAUGHT_UP)
                     if self._over and not subscription.missed:
                         yield b"id: %b\n%b" % (str(self._position).encode(), framed("end", {}))
                         return
@@ -101,14 +105,15 @@ class EventStream:
     async def _newer(self, subscribers: Subscribers) -> bytes:
         """Wait for what comes, or for the time of a heartbeat."""
         found = await self._subscription.wait(HEARTBEAT_S)
+        fleet = self._subscription.take_fleet()
         if self._subscription.missed or self._subscription.closed:
-            return b""
+            return fleet
         if not found:
             # Whatever was read until now was not for this client, or it has had it.
             if subscribers.position.covers(self._position):
                 self._position = subscribers.position
-            return self._placed()
-        position, chunk = self._position, []
+            return fleet or self._placed()
+        position, chunk = self._position, [fleet]
         for one in found:
             if position.has(one.entry, is_state=one.is_state):
                 continue
@@ -139,9 +144,9 @@ class EventStream:
         if self._subscription.session_id is not None:
             self._over = self._over or any(isinstance(one.happening, Ended | Failed) for one in told)
 
-    def _placed(self) -> bytes:
+    def _placed(self, comment: bytes = b"") -> bytes:
         """A heartbeat: it is no event, and tells a client where it is, to come back to."""
-        return b"id: %b\n:\n\n" % str(self._position).encode()
+        return b"id: %b\n:%b\n\n" % (str(self._position).encode(), comment)
 
 
 class Streaming:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 from services.gateway.events import told
 from services.gateway.events.positions import Position, rank
-from services.gateway.events.told import Told
+from services.gateway.events.told import FLEET, Told
 from services.gateway.tail import Batch
 from shared.contract import EVENTS
 from shared.entries import order
@@ -26,6 +26,8 @@ class Subscription:
         """Something may have been missed: what is newer than the client's position is to be read again."""
         self.closed = False
         """There is nothing more to send: the client is gone or cut, or the gateway stops."""
+        self.wants_fleet = types is not None and FLEET in types
+        self._fleet = self._shown = b""
         self._cut: Callable[[], None] | None = None
         self._waiting: deque[Told] = deque()
         self._some = asyncio.Event()
@@ -46,6 +48,17 @@ class Subscription:
         if self._cut:
             self._cut()
 
+    def show(self, fleet: bytes) -> None:
+        """Have the fleet's picture sent, unless this is the one that the client was given last."""
+        if fleet != self._shown:
+            self._fleet = self._shown = fleet
+            self._some.set()
+
+    def take_fleet(self) -> bytes:
+        """The picture that is to be sent, once; of several that came meanwhile the last."""
+        fleet, self._fleet = self._fleet, b""
+        return fleet
+
     def look_again(self) -> None:
         """Have the client's events read from its position on."""
         self._waiting.clear()
@@ -59,7 +72,7 @@ class Subscription:
         self._some.set()
 
     async def wait(self, within_s: float) -> list[Told]:
-        """What has come; empty when nothing did in time, or this is `closed`, or something was `missed`."""
+        """What has come; empty when nothing but a picture did, or this is `closed`, or something was `missed`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._some.wait()
@@ -77,6 +90,10 @@ class Subscribers:
         """How far the streams have been read; all up to here was given to those who had registered."""
         self._of_all: set[Subscription] = set()
         self._of_session: dict[str, set[Subscription]] = {}
+        self.for_fleet: set[Subscription] = set()
+        """Those who want the fleet's picture."""
+        self.fleet_wanted = asyncio.Event()
+        """Set while there are any."""
         self._stopping = False
 
     def __len__(self) -> int:
@@ -88,12 +105,18 @@ class Subscribers:
         session_id = subscription.session_id
         group = self._of_all if session_id is None else self._of_session.setdefault(session_id, set())
         group.add(subscription)
+        if subscription.wants_fleet:
+            self.for_fleet.add(subscription)
+            self.fleet_wanted.set()
         if self._stopping:
             subscription.close()
         try:
             yield
         finally:
             group.discard(subscription)
+            self.for_fleet.discard(subscription)
+            if not self.for_fleet:
+                self.fleet_wanted.clear()
             if session_id is not None and not group:
                 self._of_session.pop(session_id, None)
 

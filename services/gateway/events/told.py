@@ -21,6 +21,8 @@ def _type_of(kind: Any) -> str:
 
 STATE_TYPES = tuple(_type_of(kind) for kind in get_args(AnyEvent))
 ACTIVITY_TYPES = tuple(_type_of(kind) for kind in get_args(AnyActivity))
+FLEET = "fleet"
+"""What a client that names it gets besides: the fleet's picture, which is no entry and has no id."""
 
 _event = Decoder[AnyEvent](AnyEvent)
 _activity = Decoder[AnyActivity](AnyActivity)

@@ -11,6 +11,7 @@ from tests.fakes.kubernetes_api.resources import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
     RBAC_GROUP,
+    RESOURCES,
     ROLE_BINDINGS,
     ROLES,
     Resource,
@@ -80,6 +81,16 @@ def check_access(rules: Iterable[Rule], user: str, wish: Wish) -> None:
         wish.name,
         f'User "{user}" cannot {wish.verb} resource "{wish.kind}" in API group "{wish.resource.group}" {scope}',
     )
+
+
+def reviewed(rules: Iterable[Rule], review: Object) -> Object:
+    """A SelfSubjectAccessReview with its answer; of what is not of a kind that is served here the answer is no."""
+    asked = review["spec"].get("resourceAttributes") or {}
+    found = [one for one in RESOURCES if (one.group, one.plural) == (asked.get("group", ""), asked.get("resource"))]
+    names = (asked.get("subresource", ""), asked.get("namespace", ""), asked.get("name", ""))
+    wishes = [Wish(asked.get("verb", ""), resource, *names) for resource in found]
+    allowed = any(allows(rule, wish) for rule in rules for wish in wishes)
+    return {**review, "metadata": {}, "status": {"allowed": allowed}}
 
 
 def unauthorized() -> ApiError:

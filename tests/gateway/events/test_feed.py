@@ -6,7 +6,7 @@ import pytest
 
 from services.gateway.events.feed import Feed
 from services.gateway.replies import Replies
-from services.gateway.tail import Batch, Tail
+from services.gateway.tail import AT_ONCE, Batch, Tail
 from shared.contract import EVENTS, FIELD, Outcome, Queued, Reply, Running, replies_key
 from shared.entries import encode
 from shared.redis_connection import Redis, connect
@@ -171,3 +171,40 @@ async def test_a_reader_ends_when_cancelled_while_news_arrive(redis: Redis, tick
         done, _ = await asyncio.wait({task, writing}, timeout=5)
         assert task in done
         await writing
+
+
+def collecting(redis: Redis) -> tuple[Tail, list[str]]:
+    """A reader, and the ids of what it has read."""
+    taken: list[str] = []
+
+    def take(batch: Batch) -> None:
+        taken.extend(entry for _, entries in batch for entry, _ in entries)
+
+    return Tail(redis, ["s"], take=take, resume=lambda: None, news=False), taken
+
+
+async def test_what_comes_in_quick_succession_is_read_together_and_the_first_of_it_at_once(redis: Redis) -> None:
+    tail, taken = collecting(redis)
+    async with running(tail.run), asyncio.timeout(LONG_S):
+        await redis.config_resetstat()
+        written = []
+        for number in range(300):
+            written.append(await redis.xadd("s", {"n": str(number)}))
+            while number == 0 and not taken:
+                await asyncio.sleep(0)
+        while taken != written:
+            await asyncio.sleep(0.001)
+        calls = (await redis.info("commandstats"))["cmdstat_xread"]["calls"]
+    assert calls < 100
+
+
+async def test_a_reader_that_is_behind_does_not_wait_for_more(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.gateway.tail.TOGETHER_S", 60.0)
+    tail, taken = collecting(redis)
+    async with redis.pipeline(transaction=False) as pipe:
+        for number in range(2 * AT_ONCE + 1):
+            pipe.xadd("s", {"n": str(number)})
+        written = await pipe.execute()
+    async with running(tail.run), asyncio.timeout(LONG_S):
+        while taken != written:
+            await asyncio.sleep(0.001)

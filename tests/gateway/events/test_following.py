@@ -38,6 +38,7 @@ async def test_a_client_that_has_more_than_the_reader_keeps_its_place_in_both_st
         async with aclosing(stream.chunks(subscribers)) as chunks:
             assert ids(await some(chunks)) == ["3-0_5-0"]
             assert await anext(chunks) == b""
+            assert await anext(chunks) == b"id: 3-0_5-0\n: now\n\n"
             behind = [(f"{at}-0", {FIELD: STATE}) for at in (1, 2, 3, 4)]
             subscribers.take([(EVENTS, behind), (ACTIVITY, [("2-0", {FIELD: SPEECH})])])
             assert ids(await some(chunks)) == ["4-0_5-0"]
@@ -53,9 +54,11 @@ async def test_what_nobody_read_is_given_to_those_who_listen_when_reading_begins
         async with aclosing(stream.chunks(feed.subscribers)) as chunks:
             await some(chunks)
             assert await anext(chunks) == b""
+            assert await anext(chunks) == b"id: 3-0_0-0\n: now\n\n"
             await write(redis, states=range(4, 6), activity=range(0))
             async with running(feed.run):
                 assert ids(await some(chunks)) == ["4-0_0-0", "5-0_0-0"]
+                assert await some(chunks) == b"id: 5-0_0-0\n: now\n\n"
                 await write(redis, states=range(6, 7), activity=range(0))
                 assert ids(await some(chunks)) == ["6-0_0-0"]
 
@@ -71,6 +74,7 @@ async def test_a_client_for_whom_there_is_nothing_hears_where_it_is_all_the_same
     with subscribers.added(subscription):
         async with aclosing(stream.chunks(subscribers)) as chunks:
             await some(chunks)
+            assert await some(chunks) == b"id: 3-0_0-0\n: now\n\n"
             assert [await some(chunks) for _ in range(2)] == [b"id: 3-0_0-0\n:\n\n"] * 2
             subscribers.take([(EVENTS, [("4-0", {FIELD: STATE})])])
             assert await some(chunks) == b"id: 4-0_0-0\n:\n\n"

@@ -1,0 +1,136 @@
+"""`pipefleet`: the fleet from a terminal or a script.
+
+Exit codes: 0 it is done, 1 it was refused or has failed, 2 the command is wrong, 3 no gateway answers.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from pipefleet import asked, commands, doctor, fleet, following, sessions
+from pipefleet.gateway import CommandError, Gateway
+
+INTERRUPTED = 128 + signal.SIGINT
+KINDS = ("say", "message", "interrupt", "mute", "unmute", "update", "app_message", "dtmf", "custom", "leave")
+EPILOG = """\
+PIPEFLEET_URL is the gateway's address (http://127.0.0.1:4444), PIPEFLEET_KEY its key, or --key-file a file with it.
+Exit codes: 0 done, 1 refused or failed, 2 the command is wrong, 3 no gateway answers.
+"""
+
+Run: TypeAlias = Callable[[Gateway, argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the arguments say; gives the exit code."""
+    # A reader that has seen enough ends this as it ends any other program; Python would complain.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    given = parser().parse_args(arguments)
+    run: Run = given.run
+    try:
+        return run(asked.gateway(given.url, given.key_file), given)
+    except CommandError as error:
+        sys.stderr.write(f"pipefleet: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        # Threads that read may be in the middle of something; nothing here has an end worth waiting for.
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and what each takes."""
+    whole = argparse.ArgumentParser(
+        prog="pipefleet", description="A fleet of voice bots.", epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    added = whole.add_subparsers(required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--url", help="the gateway's address, in place of PIPEFLEET_URL")
+    common.add_argument(
+        "--key-file", metavar="FILE", help="a file with the key, in place of PIPEFLEET_KEY; - for stdin"
+    )
+    common.add_argument("--json", action="store_true", help="for scripts: one document, or one a line as they come")
+
+    def command(name: str, run: Run, about: str) -> argparse.ArgumentParser:
+        one = added.add_parser(
+            name, parents=[common], help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False
+        )
+        one.set_defaults(run=run)
+        return one
+
+    _of_sessions(command)
+    _of_bots(command)
+    _of_the_fleet(command)
+    return whole
+
+
+Command: TypeAlias = Callable[[str, Run, str], argparse.ArgumentParser]
+
+
+def _of_sessions(command: Command) -> None:
+    join = command("join", sessions.join, "put a bot into a room")
+    join.add_argument("--room", metavar="URL", help="the room; without it a WebRTC client comes to the session")
+    join.add_argument("--transport", choices=("daily", "webrtc", "none"), help="daily with a room, otherwise webrtc")
+    join.add_argument("--token-file", metavar="FILE", help="the bot's token for the room; - for stdin")
+    join.add_argument("--body", metavar="JSON", help="for the bot; @FILE for what is in a file")
+    join.add_argument("--agent", help="which of the fleet's bots")
+    join.add_argument("--label", action="append", metavar="NAME=VALUE", help="for you; may be repeated")
+    join.add_argument("--deadline", type=float, metavar="S", help="how long it may wait for a runner")
+    join.add_argument("--max-duration", type=float, metavar="S", help="how long it may last")
+    _wait(join, "until the bot is in its room, and fail if it is not")
+    leave = command("leave", sessions.leave, "make a bot leave its room")
+    leave.add_argument("session", metavar="SESSION|ROOM", help="a session's id, or its room's URL")
+    listed = command("sessions", following.sessions, "list the sessions that live")
+    listed.add_argument("--watch", action="store_true", help="again whenever one changes")
+    listed.add_argument("--agent", help="only those of this agent; '' for the default one")
+    command("show", sessions.show, "show one session with its timeline").add_argument("session", metavar="SESSION")
+    logs = command("logs", following.logs, "show what happened, as lines")
+    logs.add_argument("session", nargs="?", metavar="SESSION", help="of this one alone, from its beginning")
+    logs.add_argument("--follow", "-f", action="store_true", help="and what comes")
+    logs.add_argument("--since", metavar="TIME", help="how far back: 90s, 10m, 2h, 1d (1h of the fleet)")
+    logs.add_argument("--types", metavar="TYPES", help="only these types of events, separated by commas")
+
+
+def _of_bots(command: Command) -> None:
+    admin = command("admin", commands.admin, "send a command to a bot")
+    _addressee(admin)
+    admin.add_argument("type", choices=KINDS, metavar="TYPE", help=", ".join(KINDS))
+    admin.add_argument("--text", help="of say and message")
+    admin.add_argument("--mode", choices=("queued", "immediate"), help="of message")
+    admin.add_argument("--sender-id", help="of message")
+    admin.add_argument("--sender-name", help="of message")
+    for service in commands.CHANGES:
+        admin.add_argument(f"--{service}", action="append", metavar="NAME=VALUE", help="of update; may be repeated")
+    admin.add_argument("--data", metavar="JSON", help="of app_message and custom; @FILE for what is in a file")
+    admin.add_argument("--digits", help="of dtmf")
+    admin.add_argument("--expires", dest="expires_s", type=float, metavar="S", help="not delivered later than this")
+    say = command("say", commands.speak, "make a bot speak")
+    _addressee(say)
+    say.add_argument("text", nargs="+", metavar="TEXT")
+
+
+def _of_the_fleet(command: Command) -> None:
+    command("fleet", fleet.fleet, "show runners, slots and queue")
+    drain = command("drain", fleet.drain, "make a runner finish what it has, and exit")
+    drain.add_argument("runner", metavar="RUNNER", help="its name in `pipefleet fleet`")
+    command("dead", fleet.dead, "list the launches that were given up")
+    redrive = command("redrive", fleet.redrive, "try launches again that were given up")
+    redrive.add_argument("letter", nargs="+", metavar="ID", help="of `pipefleet dead`")
+    examined = command("doctor", doctor.doctor, "look for what is wrong with a set-up, where its settings are")
+    examined.add_argument(
+        "service", nargs="*", choices=("gateway", "operator", "runner", []), metavar="SERVICE",
+        help="only these services, of those that are installed here",
+    )  # fmt: skip
+
+
+def _addressee(one: argparse.ArgumentParser) -> None:
+    one.add_argument("session", metavar="SESSION|ROOM|all", help="a session's id, its room's URL, or all that live")
+    one.add_argument("--label", action="append", metavar="NAME=VALUE", help="of all, only those with this label")
+    _wait(one, "for what becomes of it, and fail if it is not delivered")
+
+
+def _wait(one: argparse.ArgumentParser, what: str) -> None:
+    one.add_argument("--wait", type=float, nargs="?", const=30.0, metavar="S", help=f"{what}; 30 s, at most 60")

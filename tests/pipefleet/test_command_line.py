@@ -1,0 +1,221 @@
+"""The installed command against a gateway, a runner and bots that are really there."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shared.contract import Ended, Failed
+from shared.redis_connection import Redis
+from tests.conftest import StartFleet
+from tests.deployment.dockerfiles import uv
+from tests.launching import SCRIPTED, offer, records
+from tests.pipefleet.conftest import COMMAND, Pipefleet
+from tests.processes import ROOT, Children, Fleet
+from tests.waiting import until
+
+KEYS = {"JOIN_KEYS": "key-that-starts", "ADMIN_KEYS": "key-that-may-all"}
+
+
+def at(fleet: Fleet, pipefleet: Pipefleet) -> Pipefleet:
+    """The command, pointed at a fleet."""
+    pipefleet.env["PIPEFLEET_URL"] = str(fleet.http.base_url).rstrip("/")
+    return pipefleet
+
+
+async def test_a_session_is_begun_shown_commanded_and_ended_from_a_terminal(
+    fleet_of: StartFleet, pipefleet: Pipefleet, tmp_path: Path
+) -> None:
+    body = tmp_path / "body.json"
+    body.write_text('{"do": "stay"}')
+    async with fleet_of(bot=SCRIPTED, slots=2, operator=False, BOT_RECORD=str(tmp_path / "record")) as fleet:
+        run = at(fleet, pipefleet)
+        room = "https://test.daily.co/room"
+        stay = ("--transport", "none", "--room", room, "--body", f"@{body}", "--label", "team=a")
+        joined = await run("join", *stay, "--token-file", "-", "--wait", "20", "--json", text="the-token\n")
+        assert (joined.code, joined.json["status"]) == (0, "running")
+        session = joined.json["session_id"]
+
+        listed, shown = await asyncio.gather(run("sessions"), run("show", session))
+        assert [line.split()[:3] for line in listed.out.splitlines()[1:]] == [[session, "running", "1"]]
+        assert "\x1b" not in listed.out + shown.out
+        kinds = [line.split()[3] for line in shown.out.partition("\n\n")[2].splitlines()[1:]]
+        assert kinds == ["queued", "starting", "running"]
+        assert "the-token" not in shown.out + (await run("show", session, "--json")).out
+
+        said, to_all = await asyncio.gather(
+            run("say", session, "Good", "day.", "--wait", "--json"),
+            run("admin", "all", "mute", "--label", "team=a", "--wait", "5"),
+        )
+        assert (said.code, said.json["outcome"], said.json["reason"]) == (1, "unhandled", "no_pipeline")
+        assert (to_all.code, to_all.out.splitlines()[1].split()[:2]) == (1, [session, "unhandled"])
+
+        left = await run("leave", room)
+        assert (left.code, left.out) == (0, f"{session} was told to leave\n")
+        await fleet.event(session, Ended)
+        assert (await run("sessions")).out == "No session lives.\n"
+        logged = await run("logs", session, "--json")
+        types = [json.loads(line)["type"] for line in logged.out.splitlines()]
+        assert types == ["queued", "starting", "running", "command", "command", "leaving", "command", "ended"]
+
+
+async def test_a_launch_that_was_given_up_is_listed_and_redriven(
+    fleet_of: StartFleet, pipefleet: Pipefleet, tmp_path: Path
+) -> None:
+    async with fleet_of(bot=SCRIPTED, slots=1, operator=False, BOT_RECORD=str(tmp_path / "record")) as fleet:
+        run = at(fleet, pipefleet)
+        failed = await run("join", "--transport", "none", "--body", '{"do": "raise"}', "--wait", "20", "--json")
+        assert (failed.code, failed.json["reason"]) == (1, "bot_error")
+        letters = (await run("dead", "--json")).json["dead"]
+        assert [letter["session_id"] for letter in letters] == [failed.json["session_id"]]
+        again = await run("redrive", letters[0]["id"], "--json")
+        assert again.code == 0
+        await fleet.event(again.json["session_id"], Failed)
+        twice = await run("redrive", letters[0]["id"])
+        assert (twice.code, twice.out, twice.error) == (1, "", "pipefleet: There is no such dead letter.\n")
+
+
+async def test_a_drained_runner_ends_its_session_and_takes_no_other(
+    fleet_of: StartFleet, pipefleet: Pipefleet, tmp_path: Path
+) -> None:
+    """SIGTERM comes as well, as when a Pod that drains is deleted: the call is not handed back for that."""
+    async with fleet_of(bot=SCRIPTED, slots=2, operator=False, BOT_RECORD=str(tmp_path / "record"), LEASE="2") as fleet:
+        run = at(fleet, pipefleet)
+        first = await fleet.join(wait_s=20, transport="none", body={"do": "stay"})
+        (runner,) = (await run("fleet", "--json")).json["runners"]
+        for _ in range(2):  # as often as one likes
+            told = await run("drain", runner["runner"], "--json")
+            assert (told.code, told.json["busy"]) == (0, 1)
+
+        async def draining() -> bool:
+            return bool((await fleet.http.get("/fleet")).json()["runners"][0]["state"] == "draining")
+
+        await until(draining)
+        second = await fleet.join(transport="none", body={"do": "return"})
+        fleet.runners[0].terminate()
+        assert (await fleet.session(first["session_id"]))["status"] == "running"
+        await run("leave", first["session_id"])
+        assert await fleet.runners[0].wait() == 0
+        assert (await fleet.event(first["session_id"], Ended)).reason == "left"
+        assert [one.session_id for one in records(tmp_path / "record") if one.what == "entered"] == [
+            first["session_id"]
+        ]
+        assert (await fleet.session(second["session_id"]))["status"] == "queued"
+        gone = await run("drain", runner["runner"])
+        assert (gone.code, gone.error) == (1, "pipefleet: There is no such runner.\n")
+        fleet.runners.clear()
+        fleet.add_runner()
+        await fleet.event(second["session_id"], Ended)
+
+
+async def test_keys_come_from_the_environment_or_a_file_and_refusals_are_the_gateways_own(
+    children: Children, redis: Redis, pipefleet: Pipefleet, tmp_path: Path
+) -> None:
+    fleet = Fleet(children, redis, KEYS)
+    run = at(fleet, pipefleet)
+    fleet.http.headers["Authorization"] = f"Bearer {KEYS['ADMIN_KEYS']}"
+    await fleet.until_free(0)
+    assert "A key is needed" in (await run("fleet")).error
+    weaker = await run("fleet", PIPEFLEET_KEY=KEYS["JOIN_KEYS"])
+    assert (weaker.code, weaker.error) == (1, "pipefleet: This key may start sessions only.\n")
+    file = tmp_path / "key"
+    file.write_text(KEYS["ADMIN_KEYS"] + "\n")
+    assert (await run("fleet", "--key-file", str(file), PIPEFLEET_KEY="another")).code == 0
+    assert (await run("fleet", "--key-file", "-", text=KEYS["ADMIN_KEYS"])).code == 0
+    linked = (await run("join", "--json", PIPEFLEET_KEY=KEYS["JOIN_KEYS"])).json
+    assert linked["client_url"] == f"{run.env['PIPEFLEET_URL']}/client/?session={linked['session_id']}"
+    started = await fleet.http.post("/start", params={"session": linked["session_id"]}, json={})
+    assert started.json() == {"sessionId": linked["session_id"]}
+    live = (await fleet.http.get("/sessions")).json()["sessions"]
+    assert [one["session_id"] for one in live] == [linked["session_id"]]
+    await fleet.aclose()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["fleet"], 3, "pipefleet: No gateway answers at http://127.0.0.1:1: Connection refused\n"),
+        (["logs", "--follow"], 3, "pipefleet: No gateway answers at http://127.0.0.1:1: Connection refused\n"),
+        (["sessions", "--watch"], 3, "pipefleet: No gateway answers at http://127.0.0.1:1: Connection refused\n"),
+        (["nothing"], 2, "invalid choice: 'nothing'"),
+        (["join", "--key", "secret"], 2, "unrecognized arguments: --key"),
+        (["join", "--body", "{"], 2, "pipefleet: this is not JSON"),
+        (["join", "--label", "team"], 2, "a label is name=value, and not 'team'"),
+        (["join", "--token-file", "/nonexistent"], 2, "pipefleet: /nonexistent cannot be read"),
+        (["say", "one", "hello", "--label", "a=b"], 2, "--label chooses among all sessions"),
+        (["logs", "--since", "yesterday"], 2, "a time is such as 90s, 10m, 2h or 1d"),
+        (["fleet", "--url", "127.0.0.1:4444"], 2, "the gateway's address must be such as http://127.0.0.1:4444"),
+    ],
+)
+async def test_what_cannot_be_done_is_said_once_with_its_exit_code(
+    pipefleet: Pipefleet, arguments: list[str], code: int, says: str
+) -> None:
+    result = await pipefleet(*arguments, PIPEFLEET_URL="http://127.0.0.1:1")
+    assert (result.code, result.out, result.error.count(says)) == (code, "", 1), result.error
+    assert "Traceback" not in result.error
+
+
+async def test_the_log_goes_on_across_a_gateway_that_is_killed_and_tells_nothing_twice(
+    fleet_of: StartFleet, pipefleet: Pipefleet, tmp_path: Path
+) -> None:
+    async with fleet_of(bot=SCRIPTED, slots=2, operator=False, BOT_RECORD=str(tmp_path / "record")) as fleet:
+        run = at(fleet, pipefleet)
+        first = await fleet.join(wait_s=20, transport="none")
+        await fleet.event(first["session_id"], Ended)
+        following = run.start("logs", "--follow", "--json", "--since", "1h")
+        watching = run.start("sessions", "--watch", "--json")
+        await following.said("ended")
+        await watching.said('"sessions": []')
+        fleet.gateway.kill()
+        await fleet.gateway.wait()
+        second = (await offer(fleet.redis, body={"do": "stay"})).session_id
+        fleet.gateway = fleet.start("gateway")
+        await asyncio.gather(following.said(second), watching.said(second))
+        await fleet.until_status(second, "running")
+        await following.said('"running", "at": "' + (await fleet.session(second))["timeline"][-1]["at"])
+        lines = [json.loads(line) for line in following.output().splitlines()]
+        happened = [
+            (one, event["type"], event["at"])
+            for one in (first["session_id"], second)
+            for event in (await fleet.session(one))["timeline"]
+        ]
+        assert [(line["session_id"], line["type"], line["at"]) for line in lines] == happened
+        for child in (following, watching):
+            child.signal(signal.SIGINT)
+            assert await child.wait() == 130
+            assert "Traceback" not in child.output()
+        whole = await run("logs", "--json")
+        assert [json.loads(line) for line in whole.out.splitlines()] == lines
+        nothing_new = await run("logs", "--since", "0s")
+        assert (nothing_new.code, nothing_new.out, nothing_new.error) == (0, "", "")
+
+
+async def test_a_reader_that_has_seen_enough_ends_it_without_a_word(fleet_of: StartFleet, pipefleet: Pipefleet) -> None:
+    async with fleet_of(bot=SCRIPTED, runners=0, operator=False) as fleet:
+        await fleet.until_free(0)
+        run = at(fleet, pipefleet)
+        script = f"{COMMAND} fleet --json | true; echo ${{PIPESTATUS[0]}}"
+        result = await asyncio.to_thread(
+            subprocess.run, ["bash", "-c", script], env=run.env, capture_output=True, text=True, check=False
+        )
+        assert result.stderr == ""
+        assert result.stdout.strip() in {"0", str(128 + signal.SIGPIPE)}
+
+
+@pytest.mark.slow
+def test_the_command_is_installed_alone_without_any_other_package(tmp_path: Path) -> None:
+    subprocess.run([uv(), "venv", "-q", "-p", sys.executable, str(tmp_path / "venv")], check=True)
+    python = str(tmp_path / "venv/bin/python")
+    subprocess.run([uv(), "pip", "install", "-q", "-p", python, str(ROOT / "pipefleet")], check=True)
+    listed = subprocess.run([uv(), "pip", "list", "-p", python], check=True, capture_output=True, text=True)
+    assert [line.split()[0] for line in listed.stdout.splitlines()[2:]] == ["pipefleet-cli"]
+    command = [str(tmp_path / "venv/bin/pipefleet"), "doctor", "--json", "--url", "http://127.0.0.1:1"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert [(one["check"], one["status"]) for one in json.loads(result.stdout)["findings"]] == [
+        ("gateway", "fail"),
+        ("here", "warn"),
+    ]

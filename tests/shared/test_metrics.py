@@ -1,0 +1,114 @@
+"""What every service measures of itself."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared import metrics, redis_connection
+from shared.errors import Unavailable
+from shared.metrics import Tally, measuring
+from shared.redis_connection import FailedBy, Redis, connect, translated
+from shared.streams import read
+from tests.redis_server import EMBEDDED, RedisServer
+from tests.scraping import read as metrics_of
+from tests.waiting import until
+
+
+class Seen:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.failures: list[FailedBy] = []
+
+    def answered(self, after_s: float) -> None:
+        self.times.append(after_s)
+
+    def failed(self, by: FailedBy) -> None:
+        self.failures.append(by)
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server that the test may treat badly."""
+    server = RedisServer(EMBEDDED, tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def seen(monkeypatch: pytest.MonkeyPatch, redis: Redis) -> Seen:
+    """What is observed from here on; the client has its connection already."""
+    await redis.ping()
+    observer = Seen()
+    monkeypatch.setattr(redis_connection, "observer", observer)
+    return observer
+
+
+async def test_a_round_trip_is_a_command_a_pipeline_or_a_transaction(redis: Redis, seen: Seen) -> None:
+    await redis.set("a", 1)
+    async with redis.pipeline(transaction=False) as pipe:
+        for _ in range(10):
+            pipe.get("a")
+        await pipe.execute()
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.get("a")
+        pipe.get("a")
+        await pipe.execute()
+    assert len(seen.times) == 3
+    assert all(0 < took < 1 for took in seen.times)
+
+
+async def test_a_server_that_is_slow_is_seen_and_a_wait_for_news_is_not(
+    redis: Redis, own_redis: RedisServer, seen: Seen
+) -> None:
+    assert await read(redis, "nothing", "0", block_s=0.05) == []
+    assert seen.times == []
+    async with connect(own_redis.url) as unconnected:
+        assert await read(unconnected, "nothing", "0", block_s=0.2) == []
+    assert max(seen.times) < 0.2
+    seen.times.clear()
+    began = time.perf_counter()
+    await redis.register_script("for _ = 1, 3000000 do end return 1")()
+    whole = time.perf_counter() - began
+    assert whole / 2 < max(seen.times) < whole
+
+
+async def test_calls_that_come_to_nothing_are_counted_by_why(own_redis: RedisServer, seen: Seen) -> None:
+    async with connect("unix:///nowhere/redis.sock", retries=0) as nowhere:
+        with pytest.raises(Unavailable), translated():
+            await nowhere.ping()
+    async with connect(own_redis.url, answer_s=0.1, retries=0) as client:
+        await client.config_set("maxmemory", "1")
+        with pytest.raises(Unavailable), translated():
+            await client.set("a", "b")
+        await client.client_pause(400)
+        with pytest.raises(Unavailable), translated():
+            await client.get("a")
+    assert seen.failures == ["connection", "refusal", "timeout"]
+
+
+async def test_an_event_loop_that_does_not_turn_is_seen() -> None:
+    def late() -> float:
+        found = metrics_of(metrics.text().decode())
+        every = found.total("pipefleet_event_loop_lag_seconds_count", component="test")
+        return every - found.total("pipefleet_event_loop_lag_seconds_bucket", component="test", le="0.25")
+
+    async with measuring("test"):
+        await asyncio.sleep(0)
+        assert late() == 0
+        time.sleep(0.6)  # noqa: ASYNC251 - what is to be seen
+        await until(lambda: late() == 1)
+
+
+async def test_a_tally_shows_what_is_counted_elsewhere_for_as_long_as_it_is_measured() -> None:
+    counted = {"this": 0}
+    async with measuring("test", Tally("pipefleet_tests", "About.", "test", "what", counted)):
+        counted["this"] = 7
+        assert metrics_of(metrics.text().decode()).total("pipefleet_tests_total", component="test", what="this") == 7
+    assert not metrics_of(metrics.text().decode()).named("pipefleet_tests_total")
+    assert redis_connection.observer is None
