@@ -7,12 +7,13 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 
 from pipefleet import fleet_health, redis_health
 from shared import agents
-from shared.contract import CLAIMS, LAUNCH, launch_streams
+from shared.contract import CLAIMS, launch_streams, room_key
 from shared.errors import Unavailable
 from shared.findings import Finding, fail, ok, warn
 from shared.launches import Launches
 from shared.presence import present
 from shared.redis_connection import Redis, connect
+from shared.script import Script
 from shared.settings import FleetSettings
 
 ANSWER_S = 3.0
@@ -79,13 +80,13 @@ async def _clock(redis: Redis) -> list[Finding]:
 async def _scripts(redis: Redis) -> list[Finding]:
     """That the server runs a script on the keys of the fleet, which all stand in the slot of `{bot}`."""
     try:
-        await redis.eval("return redis.call('EXISTS', KEYS[1])", 1, LAUNCH)
+        await Script(redis, "find")([room_key("none://doctor")], [])
     except ResponseError as error:
         text = str(error)
         if text.startswith("MOVED") or type(error).__name__ == "MovedError":
             place = text.rpartition(" ")[2]
             return [fail("scripts", f"the keys with {{bot}} are at {place}", "Point REDIS_URL at that node.")]
-        return [fail("scripts", f"none can be run: {error}", "Allow EVALSHA and EVAL on keys that begin with {bot}:.")]
+        return [fail("scripts", f"none can be run: {error}", "Allow EVALSHA and SCRIPT LOAD: k8s/redis/users.acl.")]
     return [ok("scripts", "they run, on the keys of the fleet")]
 
 

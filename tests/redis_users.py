@@ -94,7 +94,11 @@ class Services(Children):
 async def refused(redis: Redis) -> list[str]:
     """What users tried and may not, as ACL LOG has it."""
     log: Any = await redis.acl_log()
-    return [f"{one['username']}: {one['reason']} {one['object']} ({one['context']})" for one in log if one["username"] in NAMES]
+    return [
+        f"{one['username']}: {one['reason']} {one['object']} ({one['context']})"
+        for one in log
+        if one["username"] in NAMES
+    ]
 
 
 @asynccontextmanager
@@ -159,8 +163,8 @@ async def _note_keys(client: Any, keys: dict[str, str], examples: dict[tuple[str
             continue
         for key, flags in await client.execute_command("COMMAND GETKEYSANDFLAGS", *words):
             pattern = pattern_of(key, patterns)
-            needs = "R" if "ACCESS" in flags else ""
-            needs += "W" if {"INSERT", "UPDATE", "DELETE"} & set(flags) else ""
+            needs = "R" if {"access", "RO"} & set(flags) else ""
+            needs += "W" if {"insert", "update", "delete"} & set(flags) else ""
             keys[pattern] = "".join(sorted({*keys.get(pattern, ""), *needs}))
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prints the users of users.acl as a Redis or Valkey server reads them, with the SHA-256 of REDIS_PASSWORD_GATEWAY and so on.
-# With REDIS_PASSWORD whoever has it may do everything, as the user `default`.
+# With REDISCLI_AUTH whoever has that password may do everything, as the user `default`.
 set -eu
 
 rules=$(sed -e '/^#/d' -e '/^$/d' "$(dirname "$0")/users.acl" | sed -e ':all' -e 'N' -e '$!ball' -e 's/\n  */ /g')
@@ -10,8 +10,8 @@ for user in gateway operator runner reader; do
   hash=$(printf %s "$password" | sha256sum | cut -c 1-64)
   rules=$(echo "$rules" | sed "s/ #$user / #$hash /")
 done
-if [ -n "${REDIS_PASSWORD:-}" ]; then
-  hash=$(printf %s "$REDIS_PASSWORD" | sha256sum | cut -c 1-64)
+if [ -n "${REDISCLI_AUTH:-}" ]; then
+  hash=$(printf %s "$REDISCLI_AUTH" | sha256sum | cut -c 1-64)
   rules=$(echo "$rules" | sed "s/^user default .*/user default on #$hash ~* \&* +@all/")
 fi
 echo "$rules"
