@@ -154,10 +154,13 @@ class Drive:
         await self.fleet.until_status(session, "ended")
 
     async def withdrawn(self) -> None:
-        """Sessions for which nobody is there: one is withdrawn, and the deadline of one passes."""
+        """A session for which nobody is there."""
         joined = await self.fleet.join(transport="none", agent="nobody")
         await self.post("/leave", 202, session_id=joined["session_id"])
         assert (await self.fleet.session(joined["session_id"]))["reason"] == "left"
+
+    async def late(self) -> None:
+        """A session whose deadline passes while there is no runner, which would see it, too."""
         late = await self.fleet.join(transport="none", agent="nobody", deadline_s=1)
         await self.fleet.event(late["session_id"], Failed)
 
@@ -213,6 +216,7 @@ async def test_what_each_service_may_do_in_redis_is_what_it_does(
         await asyncio.gather(driven.rubbish(), driven.daily_room(), driven.withdrawn())
         await driven.exactly_one_room()
         await driven.moves()
+        await driven.late()
         await driven.gone_consumers(users, monkeypatch)
         await driven.doctor(users)
         assert (await driven.fleet.http.get("/readyz")).status_code == 200
