@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from redis.exceptions import NoPermissionError, ResponseError
 
 from pipefleet.redis_visit import visit
 from services.runner.process_names import SESSION_PROCESS
 from shared import sweep
-from shared.contract import DEAD_WEBHOOKS, FIELD, LAUNCH, Failed, Queued, Reason, Running, activity_key
+from shared.contract import CLAIMS, DEAD_WEBHOOKS, FIELD, LAUNCH, Failed, Queued, Reason, Running, activity_key
 from shared.presence import present
 from shared.redis_connection import connect
 from shared.settings import FleetSettings
@@ -29,7 +30,7 @@ from tests.operator.kubernetes_ground import Ground
 from tests.operator.receiver import Receiver, a_receiver
 from tests.processes import Child, Fleet, children_called, free_port
 from tests.redis_server import EMBEDDED
-from tests.redis_users import Services, Users, granted, recorded, refused, server_with_users
+from tests.redis_users import NAMES, Services, Users, granted, recorded, refused, server_with_users
 from tests.waiting import until
 
 SECRET = "whsec_" + "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -229,3 +230,52 @@ async def test_what_each_service_may_do_in_redis_is_what_it_does(
     for name in SERVICES:
         assert sorted(rights[name].commands - used[name].commands) == UNSEEN[name], name
         assert used[name].keys == rights[name].keys, name
+
+
+FORBIDDEN = (
+    "FLUSHALL",
+    "FLUSHDB",
+    "CONFIG GET *",
+    "KEYS *",
+    "DEBUG JMAP",
+    "SHUTDOWN",
+    "ACL LIST",
+    "MONITOR",
+    "CLIENT LIST",
+    "CLIENT KILL ID 1",
+    "SUBSCRIBE x",
+    "GET elsewhere",
+    "XADD elsewhere * json {}",
+    "XADD {bot}:runners:elsewhere * json {}",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_nobody_reaches_the_server_itself_or_other_keys(users: Users, name: str) -> None:
+    async with connect(users.url(name)) as redis:
+        for command in FORBIDDEN:
+            with pytest.raises(NoPermissionError):
+                await redis.execute_command(*command.split())
+        if name in SERVICES:
+            other = redis.register_script("return redis.call('GET', 'elsewhere')")
+            with pytest.raises(ResponseError, match="(can't access|No permissions|permission)"):
+                await other(keys=["{bot}:launch"])
+
+
+async def test_a_reader_sees_all_of_the_fleet_and_changes_nothing(users: Users) -> None:
+    async with connect(users.url("test")) as redis:
+        await redis.xgroup_create(LAUNCH, CLAIMS, mkstream=True)
+        await redis.xadd("{bot}:webhooks:dead", {FIELD: "{}"})
+        await redis.set("{bot}:room:x", "1")
+    async with connect(users.url("reader")) as redis:
+        reads = ("XRANGE {bot}:launch - +", "XPENDING {bot}:launch runners", "XLEN {bot}:webhooks:dead")
+        for command in (*reads, "GET {bot}:room:x", "SCAN 0", "TYPE {bot}:launch", "SLOWLOG GET", "INFO", "DBSIZE"):
+            await redis.execute_command(*command.split())
+        for command in (
+            "XADD {bot}:launch * json {}",
+            "DEL {bot}:room:x",
+            "XACK {bot}:launch runners 1-1",
+            "EVALSHA x 0",
+        ):
+            with pytest.raises(NoPermissionError):
+                await redis.execute_command(*command.split())
