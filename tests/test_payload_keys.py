@@ -48,7 +48,7 @@ async def test_a_session_goes_its_whole_way_and_redis_never_has_what_is_for_its_
         await fleet.event(session_id, Running, attempt=2)
         seen += await everything(fleet.redis)
         os.kill(records(record)[1].pid, signal.SIGKILL)
-        await fleet.event(session_id, Failed)
+        await fleet.event(session_id, Failed, attempt=2)
         seen += await everything(fleet.redis)
 
         (letter,) = (await fleet.http.get("/dead")).json()["dead"]

@@ -39,6 +39,7 @@ class Bot:
         self.exited = asyncio.Event()
         self.exit = "exited with code 0"
         self.pipe = self
+        self.output = None
         self._said: asyncio.Queue[ToSupervisor | None] = asyncio.Queue()
 
     def send(self, message: msgspec.Struct) -> None:
