@@ -7,13 +7,12 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 
 from pipefleet import fleet_health, redis_health
 from shared import agents
-from shared.contract import CLAIMS, launch_streams, room_key
+from shared.contract import CLAIMS, LAUNCH, launch_streams
 from shared.errors import Unavailable
 from shared.findings import Finding, fail, ok, warn
 from shared.launches import Launches
 from shared.presence import present
 from shared.redis_connection import Redis, connect
-from shared.script import Script
 from shared.settings import FleetSettings
 
 ANSWER_S = 3.0
@@ -80,7 +79,7 @@ async def _clock(redis: Redis) -> list[Finding]:
 async def _scripts(redis: Redis) -> list[Finding]:
     """That the server runs a script on the keys of the fleet, which all stand in the slot of `{bot}`."""
     try:
-        await Script(redis, "find")([room_key("none://doctor")], [])
+        await redis.register_script("return redis.call('EXISTS', KEYS[1])")(keys=[LAUNCH])
     except ResponseError as error:
         text = str(error)
         if text.startswith("MOVED") or type(error).__name__ == "MovedError":
