@@ -12,7 +12,7 @@ from shared.errors import Unavailable
 from shared.findings import Finding, fail, ok, warn
 from shared.launches import Launches
 from shared.presence import present
-from shared.redis_connection import Redis, connect
+from shared.redis.connection import Redis, connect
 from shared.settings import FleetSettings
 
 ANSWER_S = 3.0

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from shared import contract
 from shared.contract import ACTIVITY, ACTIVITY_KEPT, CLAIMS, SESSION_ACTIVITY_KEPT, SESSION_KEPT_S, AnyActivity, Launch
-from shared.entries import encode
 from shared.launches import Claim
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
+from shared.redis.entries import encode
 from shared.script import Script
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from shared.contract import AGENTS
 
 if TYPE_CHECKING:
-    from shared.redis_connection import Redis
+    from shared.redis.connection import Redis
 
 DEFAULT = ""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -41,7 +41,7 @@ async def known(redis: "Redis") -> tuple[str, ...]:
     Raises:
         Unavailable: Redis does not answer.
     """
-    from shared.redis_connection import translated  # noqa: PLC0415 - who reads settings does not wait for its import
+    from shared.redis.connection import translated  # noqa: PLC0415 - who reads settings does not wait for its import
 
     with translated():
         return (DEFAULT, *sorted(map(str, await redis.smembers(AGENTS))))
@@ -53,7 +53,7 @@ async def note(redis: "Redis", agents: tuple[str, ...]) -> None:
     Raises:
         Unavailable: Redis does not answer.
     """
-    from shared.redis_connection import translated  # noqa: PLC0415
+    from shared.redis.connection import translated  # noqa: PLC0415
 
     if names := [agent for agent in agents if agent != DEFAULT]:
         with translated():

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.coalesced import Coalesced
-from shared.redis_connection import Redis
+from shared.redis.coalesced import Coalesced
+from shared.redis.connection import Redis
 
 
 @dataclass(frozen=True)

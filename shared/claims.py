@@ -3,21 +3,21 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, TypeAlias
 
 import structlog
 from redis.exceptions import ResponseError
 
 from shared import agents
-from shared.blocking_reader import BlockingReader
 from shared.contract import CLAIMS, Failed, Failure, Reason, launch_streams
 from shared.errors import BadEntry, Unavailable
 from shared.launches import Claim, EntryId, Launches, after, decode
-from shared.redis_connection import BLOCK_S, Redis
+from shared.redis.blocking_reader import BlockingReader
+from shared.redis.connection import BLOCK_S, Redis
+from shared.redis.streams import Fields
 from shared.script import Script
 from shared.sealing import UNSEALED, Seals
-from shared.streams import Fields
+from shared.waiting import happens_within
 
 log = structlog.get_logger()
 
@@ -120,9 +120,7 @@ class Claims:
             return [(stream, EntryId(entry), dict(zip(pairs[::2], pairs[1::2], strict=True)))]
         # Who has no time to look once more, as a cold runner, does not stand back.
         if wait_s >= BLOCK_S and not waits_at_the_server(int(at_once[0]), random.random()):  # noqa: S311
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._stopping.wait()
+            await happens_within(self._stopping, wait_s)
             return []
         answer = await self._reader.read(self._wanted, count=1, block_s=wait_s)
         return [(stream, EntryId(entry), fields) for stream, entries in answer for entry, fields in entries]

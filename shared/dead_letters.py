@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 
 from shared.contract import DEAD, DeadLetter, Launch
-from shared.entries import Decoder
 from shared.errors import BadEntry
 from shared.launches import Launches, Offered
-from shared.redis_connection import Redis, translated
+from shared.redis.connection import Redis, translated
+from shared.redis.entries import Decoder
+from shared.redis.streams import Fields, between
 from shared.sealing import UNSEALED, Seals
-from shared.streams import Fields, between
 
 _ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _letter = Decoder[DeadLetter](DeadLetter)

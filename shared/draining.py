@@ -5,8 +5,8 @@ runner looks, and as often as it likes.
 """
 
 from shared.contract import DRAIN_KEPT_S, FIELD, Drain, drain_key
-from shared.entries import encode
-from shared.redis_connection import Redis, translated
+from shared.redis.connection import Redis, translated
+from shared.redis.entries import encode
 
 
 async def order(redis: Redis, runner: str) -> None:

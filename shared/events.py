@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from shared import contract
 from shared.contract import EVENTS, EVENTS_KEPT, AnyEvent, Running
-from shared.entries import Decoder, encode, milliseconds
 from shared.errors import BadEntry
-from shared.redis_connection import Redis, translated
+from shared.redis.connection import Redis, translated
+from shared.redis.entries import Decoder, encode, milliseconds
+from shared.redis.streams import Fields, between
 from shared.script import Script
-from shared.streams import Fields, between
 
 _event = Decoder[AnyEvent](AnyEvent)
 

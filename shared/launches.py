@@ -9,8 +9,7 @@ from typing import Any, Literal, NewType, TypeAlias
 
 import msgspec
 
-from shared import agents, contract, traces
-from shared.coalesced import Coalesced
+from shared import agents, contract
 from shared.contract import (
     AGENTS,
     CLAIMS,
@@ -29,13 +28,15 @@ from shared.contract import (
     launch_stream,
     launch_streams,
 )
-from shared.entries import Decoder, encode, order
 from shared.errors import BadEntry
 from shared.events import History, history
-from shared.redis_connection import Redis, translated
+from shared.redis.coalesced import Coalesced
+from shared.redis.connection import Redis, translated
+from shared.redis.entries import Decoder, encode, order
+from shared.redis.streams import Fields, between, ensure_group, read_group
 from shared.script import Script
 from shared.sealing import UNSEALED, Seals
-from shared.streams import Fields, between, ensure_group, read_group
+from shared.tracing import traces
 
 LIVE_AT_ONCE = 500
 """How many launches are read in one round trip."""

@@ -13,8 +13,8 @@ from prometheus_client import REGISTRY, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from shared import redis_connection
-from shared.redis_connection import FailedBy
+from shared.redis import connection
+from shared.redis.connection import FailedBy
 from shared.sweep import Sweep
 
 LOOK_EVERY_S = 0.25
@@ -82,7 +82,7 @@ class _RoundTrips:
 @asynccontextmanager
 async def measuring(component: str, *tallies: Tally) -> AsyncIterator[None]:
     """Measure this process's Redis calls and event loop, and show these tallies, for as long as the context lasts."""
-    before, redis_connection.observer = redis_connection.observer, _RoundTrips(component)
+    before, connection.observer = connection.observer, _RoundTrips(component)
     for tally in tallies:
         REGISTRY.register(tally)
     watch = asyncio.create_task(_watch_loop(component), name="event loop lag")
@@ -93,7 +93,7 @@ async def measuring(component: str, *tallies: Tally) -> AsyncIterator[None]:
         await asyncio.gather(watch, return_exceptions=True)
         for tally in tallies:
             REGISTRY.unregister(tally)
-        redis_connection.observer = before
+        connection.observer = before
 
 
 async def _watch_loop(component: str) -> None:

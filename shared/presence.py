@@ -3,9 +3,9 @@
 from typing import Any
 
 from shared.contract import FIELD, PRESENCE_EVERY_S, PRESENCE_KEPT_S, RUNNERS, Presence
-from shared.entries import Decoder, encode, milliseconds
 from shared.errors import BadEntry
-from shared.redis_connection import Redis, translated
+from shared.redis.connection import Redis, translated
+from shared.redis.entries import Decoder, encode, milliseconds
 
 _presence = Decoder[Presence](Presence)
 

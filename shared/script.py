@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from shared.redis_connection import Redis, translated
+from shared.redis.connection import Redis, translated
 
 _FOLDER = Path(__file__).parent / "scripts"
 

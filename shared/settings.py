@@ -14,8 +14,9 @@ from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get
 import msgspec
 from msgspec import Meta
 
-from shared import agents, ice, redis_url, sealing
+from shared import agents, ice, sealing
 from shared.errors import SettingsError
+from shared.redis import url
 
 Seconds = Annotated[float, Meta(ge=0)]
 Duration = Annotated[float, Meta(gt=0)]
@@ -24,7 +25,7 @@ Positive = Annotated[int, Meta(ge=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Names = tuple[str, ...]
 """Several values, separated by commas."""
-RedisUrl = Annotated[str, redis_url.parse]
+RedisUrl = Annotated[str, url.parse]
 """Text that a function takes without a `ValueError`, whose own text is the complaint: the value may hold a password."""
 PayloadKeys = Annotated[str, sealing.parse]
 BotList = Annotated[str, agents.parse]

@@ -23,15 +23,15 @@ import structlog
 
 from shared import agents
 from shared.contract import CLAIMS, FIELD, OVERFLOW, Failed, Failure, Launch, Reason, launch_stream, launch_streams
-from shared.entries import milliseconds
 from shared.errors import BadEntry, Unavailable
 from shared.launches import Claim, EntryId, Launches, Lease, after, decode
-from shared.logs import whose
 from shared.presence import about_how_many
-from shared.process_name import began_at, host_of
-from shared.redis_connection import Redis, translated
+from shared.process.logs import whose
+from shared.process.process_name import began_at, host_of
+from shared.redis.connection import Redis, translated
+from shared.redis.entries import milliseconds
+from shared.redis.streams import Fields, between, ensure_group
 from shared.script import Script
-from shared.streams import Fields, between, ensure_group
 
 log = structlog.get_logger()
 

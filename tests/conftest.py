@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from shared import redis_connection
-from shared.orphans import adopt_orphans
-from shared.redis_connection import Redis
+from shared.process.orphans import adopt_orphans
+from shared.redis import connection
+from shared.redis.connection import Redis
 from tests import leaks, machine
 from tests.processes import Children, Fleet, running_fleet
 from tests.redis_server import EMBEDDED, RedisServer
@@ -112,7 +112,7 @@ def redis_url(_servers: dict[str, RedisServer]) -> str:
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """A client of it, as the services make theirs."""
-    async with redis_connection.connect(redis_url) as client:
+    async with connection.connect(redis_url) as client:
         yield client
 
 
@@ -127,7 +127,7 @@ def any_server(request: pytest.FixtureRequest, _servers: dict[str, RedisServer])
 @pytest.fixture
 async def any_redis(any_server: str) -> AsyncIterator[Redis]:
     """A client of each kind of server in turn."""
-    async with redis_connection.connect(any_server) as client:
+    async with connection.connect(any_server) as client:
         yield client
 
 
@@ -140,6 +140,12 @@ async def children(request: pytest.FixtureRequest, tmp_path: Path, redis_url: st
 
 
 StartFleet = Callable[..., AbstractAsyncContextManager[Fleet]]
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """Where the bots of this test write what they did, as BOT_RECORD."""
+    return tmp_path / "record"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 from shared.commands import Commands
 from shared.contract import AnyCommand, Launch, Transport
 from shared.launches import Launches
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 
 SCRIPTED = Path(__file__).parent / "bots" / "scripted.py"
 

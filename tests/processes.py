@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 
 import httpx
 
-from services.runner.process_names import SESSION_PROCESS
-from shared import contract, streams
+from services.runner.forking.process_names import SESSION_PROCESS
+from shared import contract
 from shared.contract import AnyEvent, Event
 from shared.events import decode
-from shared.redis_connection import Redis
+from shared.redis import streams
+from shared.redis.connection import Redis
 
 ROOT = Path(__file__).parent.parent
 START_S = 60.0

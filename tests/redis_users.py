@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.processes import ROOT, Child, Children, free_port
 from tests.redis_server import RedisServer
 

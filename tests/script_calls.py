@@ -12,7 +12,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 import shared
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 
 _FILES = Path(shared.__path__[0], "scripts").glob("*.lua")
 SCRIPTS = {sha1(file.read_bytes(), usedforsecurity=False).hexdigest(): file.stem for file in _FILES}

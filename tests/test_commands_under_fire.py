@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from services.runner.process_names import SESSION_PROCESS
+from services.runner.forking.process_names import SESSION_PROCESS
 from shared import events
 from shared.contract import CommandDone, Outcome, Queued, commands_key
 from tests.conftest import StartFleet

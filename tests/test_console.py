@@ -13,19 +13,14 @@ import pytest
 from shared.contract import EVENTS, Ended, Failed, Reason, Running
 from shared.launches import Launches, decode
 from shared.presence import announce
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.conftest import StartFleet
 from tests.console import console_of
+from tests.gateway.fleet.test_routes import a_runner
 from tests.gateway.stand_in_runner import StandInRunner
-from tests.gateway.test_fleet import a_runner
 from tests.gateway.test_process import started
 from tests.launching import SCRIPTED, offer, records
 from tests.processes import Children
-
-
-@pytest.fixture
-def record(tmp_path: Path) -> Path:
-    return tmp_path / "record"
 
 
 @pytest.fixture

@@ -56,11 +56,6 @@ async def fill(fleet: Fleet) -> None:
     await fleet.until_counted(free=0)
 
 
-@pytest.fixture
-def record(tmp_path: Path) -> Path:
-    return tmp_path / "record"
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 async def test_the_console_of_a_busy_fleet_has_no_serious_accessibility_fault_light_or_dark(

@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from services.runner.daily_room import seat
 from shared.contract import ROOMS, Running
 from tests.conftest import StartFleet
@@ -13,11 +11,6 @@ from tests.fakes.daily_api import KEY, fake_daily
 from tests.processes import ROOT
 
 INVITED = ROOT / "tests" / "bots" / "invited.py"
-
-
-@pytest.fixture
-def record(tmp_path: Path) -> Path:
-    return tmp_path / "record"
 
 
 def invitation(record: Path) -> dict[str, Any]:

@@ -6,17 +6,10 @@ import signal
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from shared.contract import LAUNCH, Running
 from shared.launches import Launches
 from tests.conftest import StartFleet
 from tests.launching import SCRIPTED, records
-
-
-@pytest.fixture
-def record(tmp_path: Path) -> Path:
-    return tmp_path / "record"
 
 
 async def test_two_hundred_joins_enter_two_hundred_bots_once_each_and_leave_nothing(

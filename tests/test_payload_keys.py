@@ -5,11 +5,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from shared.contract import Ended, Failed, Reason, Running
 from shared.launches import Launches
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from shared.sealing import Seals
 from tests.conftest import StartFleet
 from tests.launching import SCRIPTED, a_launch, offer, records
@@ -23,11 +21,6 @@ async def everything(redis: Redis) -> str:
     keys: Any = await redis.keys()
     found = [await (redis.get(key) if ":room:" in key else redis.xrange(key)) for key in keys]
     return str(list(zip(keys, found, strict=True)))
-
-
-@pytest.fixture
-def record(tmp_path: Path) -> Path:
-    return tmp_path / "record"
 
 
 async def test_a_session_goes_its_whole_way_and_redis_never_has_what_is_for_its_bot(

@@ -15,9 +15,8 @@ from aiohttp import web
 from redis.exceptions import NoPermissionError, ResponseError
 
 from pipefleet.redis_visit import visit
-from services.runner.process_names import SESSION_PROCESS
+from services.runner.forking.process_names import SESSION_PROCESS
 from shared import sweep
-from shared.commands import Inbox
 from shared.contract import (
     CLAIMS,
     DEAD_WEBHOOKS,
@@ -30,16 +29,17 @@ from shared.contract import (
     activity_key,
     commands_key,
 )
+from shared.inbox import Inbox
 from shared.presence import present
-from shared.redis_connection import connect
+from shared.redis.connection import connect
 from shared.settings import FleetSettings
 from tests import machine
 from tests.fakes.daily_api import KEY, FakeDaily, fake_daily
 from tests.fakes.kubernetes_api.cluster import running_cluster
 from tests.gateway.sse_client import listening
 from tests.launching import SCRIPTED
-from tests.operator.kubernetes_ground import Ground
-from tests.operator.receiver import Receiver, a_receiver
+from tests.operator.kubernetes.ground import Ground
+from tests.operator.webhooks.receiver import Receiver, a_receiver
 from tests.processes import Child, Fleet, children_called, free_port
 from tests.redis_server import EMBEDDED
 from tests.redis_users import NAMES, Services, Users, granted, recorded, refused, server_with_users

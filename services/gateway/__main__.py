@@ -6,7 +6,7 @@ import sys
 if __name__ == "__main__":
     # The first process of a container is deaf to a signal without a handler, and all that follows takes its time.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    import shared.kept_out  # noqa: F401 - before anybody imports redis-py
+    import shared.tracing.kept_out  # noqa: F401 - before anybody imports redis-py
 
 import gc
 
@@ -16,11 +16,12 @@ from services.gateway.app import create_app
 from services.gateway.parts import ANSWER_S, assemble
 from services.gateway.server import serve
 from services.gateway.settings import GatewaySettings
-from shared import logs, traces
 from shared.errors import SettingsError
-from shared.kept_out import opentelemetry_kept_out
-from shared.redis_connection import connect
+from shared.process import logs
+from shared.redis.connection import connect
 from shared.settings import load
+from shared.tracing import traces
+from shared.tracing.kept_out import opentelemetry_kept_out
 
 
 async def _run(settings: GatewaySettings) -> None:

@@ -15,28 +15,16 @@ from litestar.openapi.spec import Components, License, SecurityScheme
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
-from services.gateway import (
-    admin,
-    admission,
-    browsers,
-    client_page,
-    console_page,
-    dead_letters,
-    drain,
-    errors,
-    fleet,
-    join,
-    leaving,
-    metrics,
-    pipecat_api,
-    pipecat_cloud,
-    session_views,
-    signalling,
-)
-from services.gateway.auth import OPEN
+from services.gateway import dead_letters, errors, join, metrics, session_views
+from services.gateway.access import admission, browsers
+from services.gateway.access.auth import OPEN
+from services.gateway.commands import admin, leaving
 from services.gateway.events import routes as events_routes
+from services.gateway.fleet import drain, routes
 from services.gateway.outage import Outage
+from services.gateway.pages import client_page, console_page
 from services.gateway.parts import Parts
+from services.gateway.pipecat import cloud, signalling, start
 from shared.errors import Unavailable
 from shared.metrics import measuring
 
@@ -53,18 +41,18 @@ HANDLERS = [
     events_routes.session_events,
     signalling.offer,
     signalling.candidates,
-    pipecat_api.start,
-    pipecat_api.start_agent,
-    pipecat_api.status,
-    pipecat_cloud.agent_sessions,
-    pipecat_cloud.stop_agent_session,
+    start.start,
+    start.start_agent,
+    start.status,
+    cloud.agent_sessions,
+    cloud.stop_agent_session,
     dead_letters.dead_letters,
     dead_letters.redrive,
     dead_letters.delete_dead_letter,
-    fleet.fleet,
+    routes.fleet,
     drain.drain,
-    fleet.healthz,
-    fleet.readyz,
+    routes.healthz,
+    routes.readyz,
     metrics.gateway_metrics,
 ]
 

@@ -13,8 +13,8 @@ from services.gateway.errors import AtCapacity, Away, InvalidQuery, NotFound, Re
 from services.gateway.join import EXAMPLE, JoinReply
 from services.gateway.parts import Injected, Parts
 from shared.contract import DeadLetter, Failure, Launch, Reason, Status, Transport
-from shared.entries import moment
 from shared.errors import BadEntry
+from shared.redis.entries import moment
 
 NO_LETTER = "There is no such dead letter."
 

@@ -12,7 +12,7 @@ from litestar.enums import MediaType
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIHeader, OpenAPIType, Operation, Schema
 
-from services.gateway.auth import ALL, OPEN, PROBE, refusals
+from services.gateway.access.auth import ALL, OPEN, PROBE, refusals
 from services.gateway.errors import ErrorBody, HttpError, NotJson, TooLarge, body_of
 
 SESSION_ID = "6f1c1f0e-55a5-4c0a-9a35-0b8a5e1fd3a1"

@@ -12,8 +12,9 @@ from litestar.openapi.spec import Example
 from litestar.params import Body, QueryParameter
 from msgspec import UNSET, Meta
 
-from services.gateway import asking, metrics, sessions
-from services.gateway.auth import START
+from services.gateway import metrics, sessions
+from services.gateway.access.auth import START
+from services.gateway.commands import asking
 from services.gateway.documentation import BODY, SESSION_ID, documented
 from services.gateway.errors import AtCapacity, Away, Invalid, StillLeaving
 from services.gateway.parts import Injected, Parts

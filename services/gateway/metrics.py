@@ -10,9 +10,10 @@ from prometheus_client import Counter, Gauge
 
 from services.gateway.errors import AtCapacity, StillLeaving
 from services.gateway.parts import Injected, Parts
-from shared import health, metrics
+from shared import metrics
 from shared.contract import Launch
 from shared.errors import PipefleetError, Unavailable
+from shared.process import health
 
 _JOINS = Counter(
     "pipefleet_joins",

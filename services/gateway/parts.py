@@ -9,15 +9,16 @@ from typing import TypeAlias
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from services.gateway import rates, sessions
-from services.gateway.daily_api import DailyApi
-from services.gateway.daily_rooms import DailyRooms
+from services.gateway import sessions
+from services.gateway.access import rates
+from services.gateway.access.rates import Rates
+from services.gateway.commands.replies import Replies
+from services.gateway.daily.api import DailyApi
+from services.gateway.daily.room_removal import RoomRemoval
+from services.gateway.daily.rooms import DailyRooms
 from services.gateway.errors import Invalid, NotFound
 from services.gateway.events.feed import Feed
 from services.gateway.events.fleet_news import FleetNews
-from services.gateway.rates import Rates
-from services.gateway.replies import Replies
-from services.gateway.room_removal import RoomRemoval
 from services.gateway.sessions import Session
 from services.gateway.settings import GatewaySettings
 from shared import contract, events
@@ -25,11 +26,11 @@ from shared.commands import Commands
 from shared.contract import Queued
 from shared.dead_letters import DeadLetters
 from shared.launches import Launches
-from shared.process_name import process_name
-from shared.redis_connection import Redis
+from shared.process.process_name import process_name
+from shared.redis.connection import Redis
+from shared.redis.streams import between
 from shared.rooms import BadRoom, canonical
 from shared.sealing import Seals
-from shared.streams import between
 
 NO_SESSION = "There is no such session."
 NO_ROOM = "There is no session in this room."

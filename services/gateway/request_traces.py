@@ -4,7 +4,7 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from shared import traceparent, traces
+from shared.tracing import traceparent, traces
 
 UNTRACED = ("GET", "HEAD", "OPTIONS")
 """Looking and listening start nothing."""

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import uvicorn
 from litestar import Litestar
 
-from services.gateway import page_headers
-from services.gateway.connections import Connection, OnceASecond, give_up_overdue
+from services.gateway.access.connections import Connection, OnceASecond, give_up_overdue
+from services.gateway.pages import headers
 from services.gateway.parts import Parts
 from services.gateway.request_traces import Traced
-from shared.lifecycle import Shutdown, shutdown_signals
+from shared.process.lifecycle import Shutdown, shutdown_signals
 
 
 class _Server(uvicorn.Server):
@@ -41,7 +41,7 @@ async def serve(app: Litestar, parts: Parts) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        headers=page_headers.EVERYWHERE,
+        headers=headers.EVERYWHERE,
         timeout_graceful_shutdown=int(parts.settings.gateway_grace_s),
     )
     logging.getLogger("uvicorn.error").addFilter(OnceASecond())

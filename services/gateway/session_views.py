@@ -16,9 +16,9 @@ from services.gateway.parts import NO_SESSION, Injected
 from services.gateway.sessions import Session
 from shared import events, launches
 from shared.contract import Reason, Start, Status, Transport
-from shared.entries import moment
 from shared.errors import BadEntry
 from shared.events import History
+from shared.redis.entries import moment
 
 _log = structlog.get_logger()
 

@@ -19,10 +19,10 @@ from shared.contract import (
     Status,
     Transport,
 )
-from shared.entries import moment
 from shared.events import History
 from shared.launches import EntryId
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
+from shared.redis.entries import moment
 
 ENDING = {Reason.LEFT, Reason.MAX_DURATION, Reason.NO_CLIENT}
 """Reasons to have a bot leave that end its session: after any other one the next attempt may follow."""

@@ -5,8 +5,8 @@ import re
 from functools import lru_cache
 from typing import Annotated
 
-from services.gateway import keys as key_list
-from services.gateway import rates
+from services.gateway.access import keys as key_list
+from services.gateway.access import rates
 from shared.settings import LaunchSettings, Names, Port, Positive, Seconds
 
 RateText = Annotated[str, rates.parse]

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from shared.entries import order
 from shared.errors import Unavailable
-from shared.redis_connection import BLOCK_S, Redis, backoff_s, translated
-from shared.streams import Entries, read_each
+from shared.redis.connection import BLOCK_S, Redis, backoff_s, translated
+from shared.redis.entries import order
+from shared.redis.streams import Entries, read_each
 
 BEGINNING = "0-0"
 AT_ONCE = 250

@@ -6,32 +6,34 @@ import sys
 if __name__ == "__main__":
     # The first process of a container is deaf to a signal without a handler, and all that follows takes its time.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    import shared.kept_out  # noqa: F401 - before anybody imports redis-py
+    import shared.tracing.kept_out  # noqa: F401 - before anybody imports redis-py
 
 import asyncio
 from contextlib import AsyncExitStack, aclosing
 
 import structlog
 
-from services.operator import feed_counts
-from services.operator.feed_counts import FeedCounts
-from services.operator.fleet_gauges import FleetGauges
 from services.operator.launcher import Launcher
+from services.operator.metrics import feed_counts
+from services.operator.metrics.feed_counts import FeedCounts
+from services.operator.metrics.fleet_gauges import FleetGauges
 from services.operator.overflow import Overflow
 from services.operator.processes import Processes
 from services.operator.settings import OperatorSettings
 from services.operator.share import Share
-from services.operator.webhook_sender import sender
-from services.operator.webhooks import Webhooks
-from shared import logs, redis_connection, traces
+from services.operator.webhooks.deliveries import Webhooks
+from services.operator.webhooks.sender import sender
 from shared.errors import SettingsError
-from shared.health import health_server
-from shared.lifecycle import shutdown_signals
 from shared.metrics import measuring, tallies_of
-from shared.process_name import process_name
-from shared.redis_connection import Redis
+from shared.process import logs
+from shared.process.health import health_server
+from shared.process.lifecycle import shutdown_signals
+from shared.process.process_name import process_name
+from shared.redis import connection
+from shared.redis.connection import Redis
 from shared.settings import load
 from shared.sweep import Sweep
+from shared.tracing import traces
 
 log = structlog.get_logger()
 
@@ -44,11 +46,11 @@ async def main(settings: OperatorSettings) -> None:
     processes = Processes(settings.cold_max)
     launcher: Launcher | None = processes if settings.launcher == "process" else None
     async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(redis_connection.connect(settings.redis_url, retries=0))
+        redis = await stack.enter_async_context(connection.connect(settings.redis_url, retries=0))
         shutdown = await stack.enter_async_context(shutdown_signals())
         sweep = Sweep(redis, lease_s=settings.lease_s, max_attempts=settings.max_attempts)
         if settings.launcher == "kubernetes":
-            from services.operator.kubernetes_side import kubernetes_side  # noqa: PLC0415 - who has no cluster does not pay
+            from services.operator.kubernetes.side import kubernetes_side  # noqa: PLC0415 - who has no cluster does not pay
 
             launcher = await stack.enter_async_context(kubernetes_side(redis, sweep, settings))
         share = await stack.enter_async_context(aclosing(Share(redis, name, settings.agents)))

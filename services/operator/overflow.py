@@ -7,28 +7,29 @@ runner for one launch: runners take whatever waits longest, and one that finds n
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import structlog
-from redis.exceptions import ResponseError
 
+from services.operator.attending import Attending
 from services.operator.launcher import ColdRunner, Launcher, LaunchError, Outlook, Trouble
-from services.operator.metrics import COLD_STARTS
+from services.operator.metrics.counters import COLD_STARTS
 from services.operator.portion import RENEW_EVERY_S
 from services.operator.settings import OperatorSettings
 from services.operator.share import Share
-from shared import traces
 from shared.contract import LAUNCH, ColdStage, ColdStart, launch_stream
-from shared.entries import order
-from shared.errors import BadEntry, Unavailable
+from shared.errors import BadEntry
 from shared.events import News
 from shared.launches import EntryId, Launches, Standing, decode
-from shared.logs import whose
-from shared.redis_connection import BLOCK_S, Redis, backoff_s
-from shared.streams import Fields
+from shared.process.logs import whose
+from shared.redis.connection import BLOCK_S, Redis
+from shared.redis.entries import order
+from shared.redis.streams import Fields
+from shared.tracing import traces
+from shared.waiting import happens_within
 
 LOOK_EVERY_S = 1.0
 SOON_S = 0.05
@@ -108,33 +109,12 @@ class Overflow:
         """Work until `stop`, then leave what is held to the other operators."""
         if not self._launcher:
             log.warning("no_cold_capacity", launcher="none", meaning="launches wait for a warm runner")
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._repeat(self._receive, stop))
-            group.create_task(self._repeat(self._oversee, stop))
-            await stop.wait()
-            self._changed.set()
-            # Nothing is cancelled: what is being given or started at this moment would belong to nobody.
-            with suppress(Unavailable):
-                await self._share.call_back()
-        with suppress(Unavailable, ResponseError):
-            await self._share.leave()
-
-    async def _repeat(self, step: Callable[[], Awaitable[None]], stop: asyncio.Event) -> None:
-        failures = 0
-        while not stop.is_set():
-            try:
-                await step()
-            except (Unavailable, ResponseError) as error:
-                failures += 1
-                self._note_away(error)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), backoff_s(failures))
-            else:
-                failures = 0
+        attending = Attending(self._share, wake=self._changed.set, away=self._note_away)
+        await attending.run(stop, self._receive, self._oversee)
+        await attending.leave()
 
     def _note_away(self, error: Exception) -> None:
         self._reached = False
-        self._share.look_back()
         if not self._complained:
             self._complained = True
             log.warning("redis_away", error=str(error))
@@ -189,9 +169,7 @@ class Overflow:
                 await self._renew()
             await self._look()
             following = min([self._renew_at, *(waiting.look_at for waiting in self._held.values())])
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(asyncio.get_running_loop().time() + following - time.monotonic()):
-                await self._changed.wait()
+        await happens_within(self._changed, following - time.monotonic())
 
     async def _renew(self) -> None:
         for entry in await self._share.renew(self._held):

@@ -9,10 +9,10 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from shared.blocking_reader import BlockingReader
 from shared.launches import EntryId
-from shared.redis_connection import Redis, translated
-from shared.streams import Fields, ensure_group
+from shared.redis.blocking_reader import BlockingReader
+from shared.redis.connection import Redis, translated
+from shared.redis.streams import Fields, ensure_group
 
 RENEW_EVERY_S = 5.0
 ABANDONED_S = 15.0

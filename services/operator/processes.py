@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from services.operator.launcher import LaunchError, Outlook, Trouble
-from shared.lifecycle import Shutdown, signal_name
+from shared.process.lifecycle import Shutdown, signal_name
 from shared.settings import inherited
 
 HAND_BACK_S = 15.0

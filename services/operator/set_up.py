@@ -8,7 +8,7 @@ from services.operator.settings import OperatorSettings
 from shared.findings import Finding, fail, of_settings, ok, tell
 
 if TYPE_CHECKING:
-    from services.operator.cluster import Cluster
+    from services.operator.kubernetes.cluster import Cluster
 
 CHECK = "kubernetes"
 CLUSTER_REMEDY = "Run this in an operator's Pod, or with a KUBECONFIG whose current context is the fleet's."
@@ -42,7 +42,7 @@ def judge(settings: OperatorSettings) -> list[Finding]:
 
 
 async def _of_cluster(deployment: str) -> list[Finding]:
-    from services.operator.cluster import connect  # noqa: PLC0415 - heavy, and of no use elsewhere
+    from services.operator.kubernetes.cluster import connect  # noqa: PLC0415 - heavy, and of no use elsewhere
 
     try:
         async with connect() as cluster:

@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
-from services.operator.webhook_sender import check_url, key_of
+from services.operator.webhooks.sender import check_url, key_of
 from shared.contract import AnyEvent
 from shared.settings import Count, Names, Positive, Seconds, SessionSettings
 

@@ -10,7 +10,7 @@ from services.operator.portion import Portion
 from shared import agents
 from shared.contract import CLAIMS, OVERFLOW, launch_streams
 from shared.launches import Launches
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 
 
 class Share(Portion):

@@ -6,11 +6,11 @@ import sys
 if __name__ == "__main__":
     # The first process of a container is deaf to a signal without a handler, and all that follows takes its time.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    import shared.kept_out  # noqa: F401 - before anybody imports redis-py
+    import shared.tracing.kept_out  # noqa: F401 - before anybody imports redis-py
 
 import atexit
 
-from services.runner import mould
+from services.runner.forking import mould
 from services.runner.settings import RunnerSettings
 from shared import settings
 from shared.errors import SettingsError
@@ -29,25 +29,26 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from services.runner.direct_launch import adopt
-from services.runner.forks import Zygote
+from services.runner.forking.forks import Zygote
+from services.runner.forking.mould import Mould
 from services.runner.live_session import Runner
 from services.runner.measured import measured
-from services.runner.mould import Mould
 from services.runner.slots import Slots
 from services.runner.supervisor import Supervisor
-from shared import logs, traces
 from shared.activity import ActivityLog
 from shared.claims import Claims
-from shared.commands import Inbox
-from shared.health import health_server
+from shared.inbox import Inbox
 from shared.launches import Launches
-from shared.lifecycle import shutdown_signals
-from shared.orphans import adopt_orphans
-from shared.process_name import process_name
-from shared.redis_connection import connect
+from shared.process import logs
+from shared.process.health import health_server
+from shared.process.lifecycle import shutdown_signals
+from shared.process.orphans import adopt_orphans
+from shared.process.process_name import process_name
+from shared.process.time_slices import PROMPT_S, take_turns_of
+from shared.redis.connection import connect
 from shared.sealing import Seals
 from shared.sweep import Sweep
-from shared.time_slices import PROMPT_S, take_turns_of
+from shared.tracing import traces
 
 
 async def main(configuration: RunnerSettings, first: Mould) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from pipecat.runner.types import DailyRunnerArguments, RunnerArguments, SmallWebRTCRunnerArguments
 
-from services.runner import bot_logs
+from services.runner.logs import bot_logs
 from services.runner.settings import RunnerSettings
 from shared.contract import Launch
 from shared.errors import RoomRefused

@@ -1,5 +1,7 @@
-"""What follows the end of an attempt."""
+"""Why an attempt ended, and what follows."""
 
+from services.runner.pipe import Over
+from services.runner.settings import RunnerSettings
 from shared.contract import Ended, Failed, Failure, Launch, Reason
 from shared.launches import after
 
@@ -7,6 +9,22 @@ SHORT_LIFE_S = 10.0
 """A bot that died younger than this is replaced after a pause, so that one that always dies does not spin."""
 AS_IT_SHOULD = {Reason.COMPLETED, Reason.LEFT, Reason.MAX_DURATION}
 """Whatever else happens to the process of a bot that ends for one of these, its session has ended well."""
+
+
+def verdict(ordered: Reason | None, over: Over | None, exited: str, settings: RunnerSettings) -> tuple[Reason, str]:
+    """Why an attempt ended: what its runner ordered, else what its process said, else how that exited."""
+    if ordered:
+        within_s = settings.join_timeout_s
+        told = {
+            Reason.JOIN_TIMEOUT: f"the bot was not in its room within {within_s:g} s",
+            Reason.NO_CLIENT: f"no WebRTC client made an offer within {within_s:g} s",
+            Reason.LEASE_LOST: "the runner could not renew its lease",
+            Reason.MEMORY_LIMIT: f"the bot used more than {settings.session_memory_mb} MiB of private memory",
+        }
+        return ordered, told.get(ordered, "")
+    if over:
+        return over.reason, over.message
+    return Reason.BOT_DIED, f"the bot's process {exited}"
 
 
 def conclude(launch: Launch, reason: Reason, message: str, max_attempts: int) -> Launch | Ended | Failed:

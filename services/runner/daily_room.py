@@ -15,7 +15,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.daily.transport import DailyInputTransport
 from pipecat.transports.daily.utils import DailyMeetingTokenParams, DailyMeetingTokenProperties, DailyRESTHelper
 
-from services.runner.processors import all_of
+from services.runner.call.processors import all_of
 from services.runner.settings import RunnerSettings
 from shared.contract import Launch
 from shared.errors import RoomRefused

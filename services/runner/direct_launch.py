@@ -12,12 +12,12 @@ import uuid
 import structlog
 
 from services.runner.live_session import Runner
-from shared import traceparent
 from shared.contract import Launch
 from shared.errors import Unavailable
 from shared.launches import Claim
-from shared.lifecycle import Shutdown
+from shared.process.lifecycle import Shutdown
 from shared.rooms import canonical
+from shared.tracing import traceparent
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from services.runner.settings import RunnerSettings
 from shared.contract import Ended, Failed, Launch, Reason
 from shared.errors import Unavailable
 from shared.launches import Claim, EntryId, Launches
-from shared.redis_connection import connect
+from shared.redis.connection import connect
 
 log = structlog.get_logger()
 

@@ -7,17 +7,15 @@ times from outside: join, length, stopping. What it writes goes out in order, an
 import asyncio
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import structlog
 
-from services.runner.attempt_trace import AttemptTrace
-from services.runner.call_log import CallLog
-from services.runner.conclusion import conclude, pause_s
-from services.runner.forks import SessionProcess
+from services.runner.call.call_log import CallLog
+from services.runner.conclusion import conclude, pause_s, verdict
+from services.runner.forking.forks import SessionProcess
 from services.runner.pipe import (
     Begin,
     Do,
@@ -36,9 +34,10 @@ from services.runner.pipe import (
 )
 from services.runner.settings import RunnerSettings
 from services.runner.timers import Timers
+from services.runner.tracing.attempt_trace import AttemptTrace
 from services.runner.writes import Writes
 from shared.activity import ActivityLog
-from shared.commands import Inbox, Received, Unreadable
+from shared.commands import Received, Unreadable
 from shared.contract import (
     AnyEvent,
     CommandReason,
@@ -55,8 +54,10 @@ from shared.contract import (
     Starting,
 )
 from shared.events import ran_s
+from shared.inbox import Inbox
 from shared.launches import Claim, Launches
-from shared.logs import whose
+from shared.process.logs import whose
+from shared.waiting import happens_within
 
 log = structlog.get_logger()
 
@@ -311,7 +312,7 @@ class LiveSession:
         self._timers.stop_all()
         if self._lost:
             return False
-        reason, message = self._verdict()
+        reason, message = verdict(self._ordered, self._over, self._process.exit, self._settings)
         following = conclude(self._launch, reason, message, self._settings.max_attempts)
         if isinstance(following, Launch) and await self._dismissed_within(self._pause_s(reason)):
             following = conclude(self._launch, Reason.LEFT, "", self._settings.max_attempts)
@@ -329,24 +330,7 @@ class LiveSession:
 
     async def _dismissed_within(self, pause_s: float) -> bool:
         """Pause before the next attempt, unless the session is told to end: then there is none."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause_s):
-                await self._dismissed.wait()
-        return self._dismissed.is_set()
-
-    def _verdict(self) -> tuple[Reason, str]:
-        if self._ordered:
-            within_s = self._settings.join_timeout_s
-            told = {
-                Reason.JOIN_TIMEOUT: f"the bot was not in its room within {within_s:g} s",
-                Reason.NO_CLIENT: f"no WebRTC client made an offer within {within_s:g} s",
-                Reason.LEASE_LOST: "the runner could not renew its lease",
-                Reason.MEMORY_LIMIT: f"the bot used more than {self._settings.session_memory_mb} MiB of private memory",
-            }
-            return self._ordered, told.get(self._ordered, "")
-        if self._over:
-            return self._over.reason, self._over.message
-        return Reason.BOT_DIED, f"the bot's process {self._process.exit}"
+        return await happens_within(self._dismissed, pause_s)
 
     async def _write_settlement(self, following: Launch | Ended | Failed) -> None:
         self._settled = True

@@ -9,26 +9,28 @@ import asyncio
 import gc
 import os
 import random
-import signal
 import socket
 import sys
 import time
 from collections.abc import Coroutine
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 import structlog
 from pipecat.runner.types import RunnerArguments
 
-from services.runner import bot_arguments, bot_logs
-from services.runner.activity import outlet
-from services.runner.bot_source import PIPELINES, Bot, BotImportError, explain, readable
+from services.runner import bot_arguments
+from services.runner.bot_ends import Exited, exits, is_refused, is_replaced, raised, seen_by_hook
+from services.runner.call.activity import outlet
 from services.runner.cancellation import told_to_stop
+from services.runner.commands.deliveries import Deliveries
 from services.runner.conclusion import conclude
-from services.runner.deliveries import Deliveries
+from services.runner.forking.kernel_timer import KernelTimer
+from services.runner.forking.process_names import SESSION_PROCESS, be_called
 from services.runner.handing_back import hand_back
-from services.runner.kernel_timer import KernelTimer
+from services.runner.loading.bot_source import Bot, BotImportError
+from services.runner.loading.repertoire import Repertoire
+from services.runner.logs import bot_logs
 from services.runner.pipe import (
     READY_WITHIN_S,
     Begin,
@@ -45,40 +47,21 @@ from services.runner.pipe import (
     Renewed,
     Stop,
     ToProcess,
-    ToSupervisor,
     open_pipe,
 )
-from services.runner.process_names import SESSION_PROCESS, be_called
-from services.runner.repertoire import Repertoire
-from services.runner.session_spans import spans
+from services.runner.process_end import end_group, flush, leave_process
+from services.runner.rehearsal import IDLE_BOT, begun
 from services.runner.settings import RunnerSettings
-from shared import traceparent
+from services.runner.tracing.session_spans import spans
 from shared.contract import Ended, Failed, Failure, Launch, Reason
 from shared.errors import RoomRefused
 from shared.launches import after
-from shared.time_slices import PROMPT_S, take_turns_of
+from shared.process.time_slices import PROMPT_S, take_turns_of
 
 if TYPE_CHECKING:
-    from services.runner.pipelines import Seen
     from services.runner.webrtc import Signalling
 
 log = structlog.get_logger()
-
-ARRIVES_DESPITE_ERROR_S = 1.0
-"""A transport may complain of something lesser just before it says that it is connected."""
-
-_rehearsal = ModuleType("rehearsal")
-"""A bot that has nothing to do."""
-
-
-async def _no_bot(_: RunnerArguments) -> None:
-    pass
-
-
-_rehearsal.bot = _no_bot  # type: ignore[attr-defined]
-
-Exited: TypeAlias = asyncio.Future[SystemExit]
-"""What a task of the bot's has ended the process with, as it believes."""
 
 
 def main(end: socket.socket, bots: Repertoire, settings: RunnerSettings) -> NoReturn:
@@ -95,14 +78,14 @@ def main(end: socket.socket, bots: Repertoire, settings: RunnerSettings) -> NoRe
         bots.complete()
         bot_logs.setup(settings.log_level)
     if settings.traces:
-        from services.runner import bot_spans  # noqa: PLC0415 - who has no collector does not pay for it
+        from services.runner.tracing import bot_spans  # noqa: PLC0415 - who has no collector does not pay for it
 
         bot_spans.record(transcripts=settings.events_transcripts)
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         exited: Exited = loop.create_future()
         _run(loop, loop.create_task(_serve(end, bots, settings, timer, started=started, exited=exited)), exited)
-    _exit(0)
+    leave_process(0)
 
 
 def _run(loop: asyncio.AbstractEventLoop, serving: asyncio.Task[None], exited: Exited) -> None:
@@ -141,25 +124,11 @@ async def _rehearse(settings: RunnerSettings, timer: KernelTimer) -> None:
 
     After a fork whatever is touched first costs a page fault each, and code that never ran before runs slowly.
     """
-    here, there = socket.socketpair()
-    supervisor: Pipe[ToSupervisor] = await open_pipe(there, ToSupervisor)
-    pipe: Pipe[ToProcess] = await open_pipe(here, ToProcess)
-    launch = Launch(
-        session_id="",
-        room_url="",
-        transport="none",
-        deadline_s=1.0,
-        max_duration_s=1.0,
-        body={},
-        traceparent=traceparent.fresh() if settings.traces else "",
-    )
-    supervisor.send(Begin(entry="0-0", holder="", launch=launch, renewed_at=time.monotonic()))
-    begin = await pipe.receive()
-    if isinstance(begin, Begin):
-        exited: Exited = asyncio.get_running_loop().create_future()
-        await Session(pipe, begin, Bot(_rehearsal, has_pipelines=False), settings, timer, exited=exited).rehearse()
-    for end in (pipe, supervisor):
-        end.close()
+    async with begun(traced=settings.traces) as pipe:
+        begin = await pipe.receive()
+        if isinstance(begin, Begin):
+            exited: Exited = asyncio.get_running_loop().create_future()
+            await Session(pipe, begin, IDLE_BOT, settings, timer, exited=exited).rehearse()
 
 
 def _reseed() -> None:
@@ -192,18 +161,18 @@ class Session:
         self._renewed_at = begin.renewed_at
         self._in_room = asyncio.Event()
         self._signalling = _signalling(settings, begin.launch) if begin.launch.transport == "webrtc" else None
-        self._deliveries = Deliveries(pipe.send, begin.launch, self._signalling, self._in_room, _seen)
+        self._deliveries = Deliveries(pipe.send, begin.launch, self._signalling, self._in_room, seen_by_hook)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
         """From the launch to its end, whoever brings it about."""
         outlet.open(self._launch, self._pipe.send, transcripts=self._settings.events_transcripts)
         if self._settings.traces:
-            from services.runner import bot_spans  # noqa: PLC0415 - who has no collector does not pay for it
+            from services.runner.tracing import bot_spans  # noqa: PLC0415 - who has no collector does not pay for it
 
             bot_spans.outlet.open(self._pipe.send)
         if time.monotonic() >= self._fence():
-            _exit(1)  # the supervisor was frozen on its way here: another may have the session
+            leave_process(1)  # the supervisor was frozen on its way here: another may have the session
         bot, orders, refused, replaced, exited, commands = await self._start_all()
         await asyncio.wait({bot, orders, refused, replaced, exited}, return_when=asyncio.FIRST_COMPLETED)
         # A pipeline that is about to end would swallow them; they are the next bot's, or too late.
@@ -217,7 +186,7 @@ class Session:
             over = next(one.result() for one in (exited, replaced, refused) if one.done())
             await self._leave(bot, over.reason, self._settings.stop_grace_s)
         spans.over()
-        _flush()
+        flush()
         self._pipe.send(over)
         self._pipe.end()
         while isinstance(await orders, Stop):
@@ -225,8 +194,7 @@ class Session:
         # The supervisor would have heard the end and ended this process, if it were there.
         if bot.done():
             await hand_back(self._begin, self._after(over), over.reason, self._settings)
-        # Not the interpreter's way out: it would wait for whatever threads and tasks the bot has left behind.
-        _exit(0)
+        leave_process(0)
 
     async def rehearse(self) -> None:
         """From the launch to a bot that returns at once, and no further."""
@@ -244,9 +212,9 @@ class Session:
         bot = self._start(self._call_bot())
         await asyncio.sleep(0)  # somebody waits for the bot, and for nothing else here
         orders = self._start(self._listen())
-        refused = self._start(self._wait_for_join_error())
-        replaced = self._start(self._wait_for_replacement())
-        exited = self._start(self._wait_for_exit())
+        refused = self._start(is_refused(self._launch, self._in_room))
+        replaced = self._start(is_replaced(self._launch))
+        exited = self._start(exits(self._exited))
         self._start(self._wait_for_arrival())
         self._start(self._deliveries.signals())
         commands = self._start(self._deliveries.commands())
@@ -278,7 +246,7 @@ class Session:
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and told_to_stop():
                 raise
-            return _raised(error)
+            return raised(error)
         finally:
             if arrival:
                 arrival.cancel()
@@ -305,36 +273,9 @@ class Session:
             # A pipeline without an input sees no frame of it.
             await self._signalling.connected.wait()
             self._arrive()
-        elif seen := _seen():
+        elif seen := seen_by_hook():
             await seen.in_room.wait()
             self._arrive()
-
-    async def _wait_for_join_error(self) -> Over:
-        """Give what kept the bot out of its room; for ever wait if nothing did."""
-        seen = _seen()
-        while seen is not None and self._launch.transport == "daily":
-            message = await seen.join_error.get()
-            try:
-                async with asyncio.timeout(ARRIVES_DESPITE_ERROR_S):
-                    await self._in_room.wait()
-            except TimeoutError:
-                return Over(reason=Reason.JOIN_FAILED, message=bot_logs.without_secrets(message))
-        return await _never()
-
-    async def _wait_for_exit(self) -> Over:
-        return _raised(await self._exited)
-
-    async def _wait_for_replacement(self) -> Over:
-        """Wait until a later attempt of this session is seen in the room: whatever we know, the lease is not ours."""
-        seen = _seen()
-        if seen is None or self._launch.transport != "daily":
-            return await _never()
-        from services.runner.daily_room import replaces  # noqa: PLC0415 - who has no Daily does not pay for it
-
-        while not replaces(await seen.daily_users.get(), self._launch.session_id, self._launch.attempt):
-            pass
-        log.warning("replaced_in_room")
-        return Over(reason=Reason.LEASE_LOST, message="a later attempt of this session joined the room")
 
     async def _listen(self) -> Stop | Failure:
         """Take the supervisor's messages until one says to stop, or none says to go on."""
@@ -358,7 +299,7 @@ class Session:
                 self._renewed_at = at
                 self._arm_kernel()
             case EndsSoon(left_s=left_s):
-                if seen := _seen():
+                if seen := seen_by_hook():
                     await seen.ends_soon(left_s)
 
     def _failure(self, reason: Reason, message: str) -> Failure:
@@ -383,35 +324,19 @@ class Session:
         if bot.done():
             following = after(self._begin.launch, order, self._settings.max_attempts)
             await hand_back(self._begin, following, order.reason, self._settings)
-        return _end_group()
+        return end_group()
 
     async def _leave(self, bot: asyncio.Task[Over], reason: Reason, within_s: float) -> None:
         """Have the pipelines leave their rooms; a bot that has none, or is not done by half of the time, is cancelled.
 
         A bot that is not done even then is left to whoever kills this process.
         """
-        seen = _seen()
+        seen = seen_by_hook()
         if seen is not None and await seen.leave(reason):
             await asyncio.wait({bot}, timeout=within_s / 2)
         if not bot.done():
             bot.cancel()
             await asyncio.wait({bot}, timeout=within_s / 2)
-
-
-def _raised(error: BaseException) -> Over:
-    """What an exception out of the bot's function means. Calling `sys.exit()` is not one: it ends the process."""
-    if isinstance(error, SystemExit):
-        if not error.code:
-            return Over(reason=Reason.COMPLETED)
-        said = readable(f"the bot called sys.exit({error.code!r})")
-        return Over(reason=Reason.BOT_DIED, message=bot_logs.without_secrets(said))
-    log.error("bot_raised", exc_info=error)
-    return Over(reason=Reason.BOT_ERROR, message=bot_logs.without_secrets(explain(error)))
-
-
-async def _never() -> Over:
-    never: asyncio.Future[Over] = asyncio.get_running_loop().create_future()
-    return await never
 
 
 def _signalling(settings: RunnerSettings, launch: Launch) -> "Signalling":
@@ -421,29 +346,3 @@ def _signalling(settings: RunnerSettings, launch: Launch) -> "Signalling":
     for server in servers:
         bot_logs.hide(server.credential)
     return Signalling(servers)
-
-
-def _seen() -> "Seen | None":
-    """What Pipecat's hook has seen, if this bot has anything to do with pipelines."""
-    if PIPELINES not in sys.modules:
-        return None
-    from services.runner.pipelines import seen  # noqa: PLC0415 - who has no pipeline does not pay for it
-
-    return seen
-
-
-def _end_group() -> NoReturn:
-    """End this process with all that the bot has started in its group; nobody else would, without a supervisor."""
-    _flush()
-    os.killpg(0, signal.SIGKILL)
-    _exit(1)
-
-
-def _exit(code: int) -> NoReturn:
-    _flush()
-    os._exit(code)
-
-
-def _flush() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()

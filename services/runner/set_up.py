@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 
-from services.runner.forks import Zygote
+from services.runner.forking.forks import Zygote
 from services.runner.settings import RunnerSettings
-from shared import logs
 from shared.findings import Finding, fail, of_settings, ok, tell, warn
+from shared.process import logs
 
 IMPORT_WITHIN_S = 120.0
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from services.runner.forks import ForkFailed, SessionProcess, Zygote
+from services.runner.forking.forks import ForkFailed, SessionProcess, Zygote
 
 log = structlog.get_logger()
 

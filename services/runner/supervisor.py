@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import structlog
 
-from services.runner.forks import SessionProcess, Strays
+from services.runner.forking.forks import SessionProcess, Strays
 from services.runner.live_session import LiveSession, Runner
 from services.runner.slots import Slots
 from shared import draining
@@ -24,10 +24,10 @@ from shared.commands import Received
 from shared.contract import PRESENCE_EVERY_S, Presence, Reason
 from shared.errors import Unavailable
 from shared.launches import Claim, EntryId
-from shared.lifecycle import Shutdown
-from shared.logs import whose
 from shared.presence import announce
-from shared.redis_connection import Redis, backoff_s
+from shared.process.lifecycle import Shutdown
+from shared.process.logs import whose
+from shared.redis.connection import Redis, backoff_s
 from shared.sweep import Sweep
 
 log = structlog.get_logger()

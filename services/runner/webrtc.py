@@ -8,7 +8,7 @@ from aiortc import InvalidAccessError, InvalidStateError, RTCIceCandidate, RTCIc
 from aiortc.sdp import candidate_from_sdp
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
-from services.runner.participants import participants
+from services.runner.call.participants import participants
 from shared.contract import Candidates, CommandReason, IceCandidate, Offer, Outcome, Reply
 from shared.ice import IceServer
 

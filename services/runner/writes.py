@@ -8,7 +8,7 @@ from typing import TypeAlias
 import structlog
 
 from shared.errors import Unavailable
-from shared.redis_connection import backoff_s
+from shared.redis.connection import backoff_s
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.bench import probe
 from tests.bench.conftest import Scale
 from tests.bench.entered import Entered, listening

@@ -9,11 +9,12 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from shared.commands import Commands, Inbox, Letter
+from shared.commands import Commands, Letter
 from shared.contract import CLAIMS, LAUNCH, UNDONE_COMMANDS, Ended, Reason, Say
+from shared.inbox import Inbox
 from shared.launches import EntryId, Launches
-from shared.redis_connection import Redis
-from shared.streams import read_group
+from shared.redis.connection import Redis
+from shared.redis.streams import read_group
 from tests.bench.bench_sweep import server_ms
 from tests.bench.conftest import Scale
 from tests.conftest import StartFleet

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from shared import redis_connection
 from shared.contract import CLAIMS, LAUNCH, Launch
 from shared.launches import Launches
-from shared.redis_connection import Redis
+from shared.redis import connection
+from shared.redis.connection import Redis
 from tests.bench import server_load
 from tests.bench.bench_events import cpu_of
 from tests.bench.conftest import Scale
@@ -157,7 +157,7 @@ async def plane(children: Children, folder: Path) -> AsyncIterator[Plane]:
         # It has a core to itself in earnest, and is not to wait for a thousand runners on two.
         os.setpriority(os.PRIO_PROCESS, server.pid, -10)
     try:
-        async with redis_connection.connect(server.url) as redis:
+        async with connection.connect(server.url) as redis:
             made = Plane(children, redis, server.url)
             made.start_services()
             yield made

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from services.runner.process_names import SESSION_PROCESS, ZYGOTE
+from services.runner.forking.process_names import SESSION_PROCESS, ZYGOTE
 from services.runner.settings import BUILT_IN
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.bench import memory
 from tests.bench.conftest import Scale
 from tests.bench.figures import Figure, Figures

@@ -14,10 +14,10 @@ from pipecat.processors.filters.identity_filter import IdentityFilter
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.transports.base_input import BaseInputTransport
 
-from services.runner.pipelines import Seen, _Observer
+from services.runner.call.pipelines import Seen, _Observer
 from shared.contract import EVENTS, FIELD, Running
-from shared.entries import encode
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
+from shared.redis.entries import encode
 from tests.bench.conftest import Scale
 from tests.gateway.test_process import started
 from tests.processes import Child, Children

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.bench import stacks
 from tests.bench.conftest import Scale
 from tests.bench.entered import listening

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.bench import stacks
 from tests.bench.conftest import Scale
 from tests.bench.entered import Entered, listening

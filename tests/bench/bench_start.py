@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from services.runner.process_names import SESSION_PROCESS
+from services.runner.forking.process_names import SESSION_PROCESS
 from services.runner.settings import BUILT_IN
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.bench import stacks
 from tests.bench.conftest import Scale
 from tests.bench.entered import listening

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from shared.contract import CLAIMS, LAUNCH
-from shared.entries import encode
 from shared.launches import EntryId, Launches
-from shared.redis_connection import Redis
-from shared.streams import read_group
+from shared.redis.connection import Redis
+from shared.redis.entries import encode
+from shared.redis.streams import read_group
 from shared.sweep import Sweep
 from tests.bench.conftest import Scale
 from tests.launching import a_launch, offer

@@ -6,8 +6,9 @@ from contextlib import AsyncExitStack
 
 from services.gateway.parts import ANSWER_S, assemble
 from services.gateway.settings import GatewaySettings
-from shared import logs, settings
-from shared.redis_connection import connect
+from shared import settings
+from shared.process import logs
+from shared.redis.connection import connect
 
 
 async def main(count: int) -> None:

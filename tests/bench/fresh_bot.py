@@ -7,7 +7,7 @@ import asyncio
 import sys
 import time
 
-from services.runner.bot_source import load
+from services.runner.loading.bot_source import load
 
 
 async def wait() -> None:

@@ -10,7 +10,7 @@ import sys
 from pipecat.runner.types import SmallWebRTCRunnerArguments
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
-from services.runner.bot_source import load
+from services.runner.loading.bot_source import load
 
 
 async def main(module: str, path: str) -> None:

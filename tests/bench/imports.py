@@ -13,14 +13,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.runner.forking.zygote import PIPELINE_MODULES
 from services.runner.settings import BUILT_IN
-from services.runner.zygote import PIPELINE_MODULES
 
 PROCESSES = {
     "gateway": ("services.gateway.__main__",),
     "operator": ("services.operator.__main__",),
     "runner's supervisor": ("services.runner.__main__",),
-    "runner's mould, with the built-in bot": ("services.runner.zygote", BUILT_IN, *PIPELINE_MODULES),
+    "runner's mould, with the built-in bot": ("services.runner.forking.zygote", BUILT_IN, *PIPELINE_MODULES),
 }
 RESULT = Path(__file__).parents[2] / "docs" / "performance" / "imports.txt"
 MOST = 12

@@ -4,10 +4,11 @@ import asyncio
 import os
 from pathlib import Path
 
-from services.runner import mould
 from services.runner.__main__ import main
+from services.runner.forking import mould
 from services.runner.settings import RunnerSettings
-from shared import logs, settings
+from shared import settings
+from shared.process import logs
 from tests.bench import probe
 
 

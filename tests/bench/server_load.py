@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 
 SCRIPTS = Path(__file__).parents[2] / "shared" / "scripts"
 NAMES = {hashlib.sha1(file.read_bytes()).hexdigest(): file.stem for file in SCRIPTS.glob("*.lua")}  # noqa: S324

@@ -11,21 +11,22 @@ from typing import Any
 
 import msgspec
 
-from services.runner.forks import Zygote
+from services.runner.forking.forks import Zygote
 from services.runner.live_session import Runner
 from services.runner.pipe import Begin, InRoom, Over, Stop, ToSupervisor
 from services.runner.settings import RunnerSettings
 from services.runner.slots import Slots
 from services.runner.supervisor import Supervisor
-from shared import logs, settings
+from shared import settings
 from shared.activity import ActivityLog
 from shared.claims import Claims
-from shared.commands import Inbox
 from shared.contract import Reason
+from shared.inbox import Inbox
 from shared.launches import Launches
-from shared.lifecycle import Shutdown
-from shared.process_name import process_name
-from shared.redis_connection import connect
+from shared.process import logs
+from shared.process.lifecycle import Shutdown
+from shared.process.process_name import process_name
+from shared.redis.connection import connect
 from shared.sweep import Sweep
 
 STARTED_PER_S = 200

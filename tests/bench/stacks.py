@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.bench.entered import Entered
 from tests.processes import START_S, Child, Children, Fleet, free_port
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipecat.runner.types import RunnerArguments
 
-from services.runner import bot_logs
+from services.runner.logs import bot_logs
 
 
 async def bot(args: RunnerArguments) -> None:

@@ -72,7 +72,7 @@ async def bot(args: RunnerArguments) -> None:
 
 def flood(count: int) -> None:
     """What a bot could do that reaches for its process's own line to the supervisor."""
-    from services.runner.activity import outlet  # noqa: PLC0415 - no honest bot does this
+    from services.runner.call.activity import outlet  # noqa: PLC0415 - no honest bot does this
     from services.runner.pipe import Happened  # noqa: PLC0415
     from shared.contract import PipelineError  # noqa: PLC0415
 

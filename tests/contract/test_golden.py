@@ -60,7 +60,7 @@ from shared.contract import (
     Update,
     Wire,
 )
-from shared.entries import Decoder, encode
+from shared.redis.entries import Decoder, encode
 
 GOLDEN = Path(__file__).parent / "golden"
 FAILURE = Failure(attempt=1, reason=Reason.BOT_DIED, message="killed by SIGKILL")

@@ -11,7 +11,7 @@ from services.gateway.settings import GatewaySettings
 from services.operator.settings import OperatorSettings
 from services.runner.settings import RunnerSettings
 from services.runner.supervisor import HAND_BACK_WITHIN_S
-from shared import redis_url
+from shared.redis import url
 from shared.settings import load, variable
 from tests.deployment.dockerfiles import stages
 from tests.deployment.manifests import SERVICES, Manifests
@@ -80,7 +80,7 @@ def test_each_variable_is_one_of_the_settings_and_has_a_value_that_is_taken(serv
     kind = KINDS[service]
     settings = load(kind, environment(service))
     assert {variable(name) for name in kind.__struct_fields__} >= set(compose()[service]["environment"])
-    assert redis_url.parse(settings.redis_url).nodes == (("redis", 6379),)
+    assert url.parse(settings.redis_url).nodes == (("redis", 6379),)
 
 
 def test_everything_is_published_to_this_machine_alone() -> None:

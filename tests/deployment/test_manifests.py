@@ -13,8 +13,8 @@ import pytest
 from services.gateway.settings import GatewaySettings
 from services.runner.settings import RunnerSettings
 from services.runner.supervisor import HAND_BACK_WITHIN_S
-from shared import redis_url
-from shared.health import _response
+from shared.process.health import _response
+from shared.redis import url
 from shared.settings import load, variable
 from tests.deployment.manifests import (
     MINORS,
@@ -102,7 +102,7 @@ def grace(manifests: Manifests, service: str) -> int:
 
 
 def test_each_service_is_led_to_redis_as_the_user_of_its_name(any_rendering: Manifests) -> None:
-    found = {service: redis_url.parse(any_rendering.environment(service)["REDIS_URL"]) for service in SERVICES}
+    found = {service: url.parse(any_rendering.environment(service)["REDIS_URL"]) for service in SERVICES}
     assert {name: address.options["username"] for name, address in found.items()} == {name: name for name in SERVICES}
     assert len({address.nodes for address in found.values()}) == 1
 
@@ -112,7 +112,7 @@ def test_each_user_of_redis_has_a_password_of_its_own(fleet: Manifests) -> None:
     secret = fleet.one("Secret", "secrets")["data"]
     passwords = set()
     for service in SERVICES:
-        address = redis_url.parse(fleet.environment(service)["REDIS_URL"])
+        address = url.parse(fleet.environment(service)["REDIS_URL"])
         assert address.nodes == (("redis", port["port"]),)
         assert address.options["password"] == base64.b64decode(secret[f"REDIS_PASSWORD_{service.upper()}"]).decode()
         passwords.add(address.options["password"])

@@ -7,7 +7,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from services.operator.job_manifest import job_manifest
+from services.operator.kubernetes.job_manifest import job_manifest
 from tests.deployment.manifests import MINORS, Manifests, Object
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}

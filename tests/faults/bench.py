@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx
 
-from services.runner.process_names import SESSION_PROCESS, ZYGOTE
+from services.runner.forking.process_names import SESSION_PROCESS, ZYGOTE
 from shared.contract import Leaving, Status
 from shared.errors import Unavailable
 from shared.presence import present
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.faults import evidence, left_over
 from tests.faults.cable import Cable
 from tests.faults.callers import Call, Callers

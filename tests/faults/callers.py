@@ -10,11 +10,12 @@ from typing import Any, cast
 import httpx
 
 from services.gateway.sessions import Session, fold
-from shared import contract, events, streams
+from shared import contract, events
 from shared.contract import Queued, Running, Status
 from shared.errors import Unavailable
 from shared.events import History
-from shared.redis_connection import Redis, backoff_s
+from shared.redis import streams
+from shared.redis.connection import Redis, backoff_s
 from tests.waiting import until
 
 CALL_EVERY_S = 0.25

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.faults.bench import Bench
 from tests.faults.cable import Cable
 from tests.processes import Children

@@ -5,10 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-from services.runner.process_names import SESSION_PROCESS
-from shared import streams
+from services.runner.forking.process_names import SESSION_PROCESS
 from shared.presence import present
-from shared.redis_connection import Redis, translated
+from shared.redis import streams
+from shared.redis.connection import Redis, translated
 from tests.processes import Child, children_called
 
 LAUNCHES = ("{bot}:launch", "{bot}:relaunch")

@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from services.runner.process_names import SESSION_PROCESS
+from services.runner.forking.process_names import SESSION_PROCESS
 from shared import events
-from shared.commands import Inbox
 from shared.contract import Ended, Leave, Leaving, Queued, Reason, Running
+from shared.inbox import Inbox
 from shared.launches import Claim, EntryId, Launches
 from shared.presence import present
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from shared.sweep import Sweep
 from tests.faults import evidence
 from tests.faults.bench import WITNESSED

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from services.runner.process_names import SESSION_PROCESS
+from services.runner.forking.process_names import SESSION_PROCESS
 from shared.contract import Running, Status
 from tests.faults.bench import Bench
 from tests.faults.callers import Call

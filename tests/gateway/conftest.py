@@ -15,7 +15,7 @@ from litestar import Litestar
 from services.gateway.app import create_app
 from services.gateway.parts import ANSWER_S, Parts, assemble
 from services.gateway.settings import GatewaySettings
-from shared.redis_connection import Redis, connect
+from shared.redis.connection import Redis, connect
 from tests.gateway.stand_in_runner import StandInRunner
 from tests.redis_server import EMBEDDED, RedisServer
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared import launches
-from shared.commands import Inbox, Received
+from shared.commands import Received
 from shared.contract import (
     CLAIMS,
     AnyEvent,
@@ -17,9 +17,10 @@ from shared.contract import (
     Starting,
     launch_streams,
 )
+from shared.inbox import Inbox
 from shared.launches import Claim, EntryId, Launches
-from shared.redis_connection import Redis
-from shared.streams import read_group
+from shared.redis.connection import Redis
+from shared.redis.streams import read_group
 
 
 class StandInRunner:

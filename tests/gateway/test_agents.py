@@ -6,7 +6,7 @@ import pytest
 
 from shared.contract import launch_stream
 from shared.launches import Launches
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.gateway.conftest import Gateway, StartGateway
 
 BOTS = "sales=sales.py,support=acme.support"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.contract import DEAD, FIELD, LAUNCH, Reason
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.gateway.conftest import Gateway, StartGateway
 from tests.gateway.stand_in_runner import StandInRunner
 

@@ -4,7 +4,7 @@ import pytest
 from litestar import get
 
 from services.gateway import app as app_module
-from services.gateway.auth import OPEN
+from services.gateway.access.auth import OPEN
 from tests.gateway.conftest import Gateway, StartGateway
 
 

@@ -10,8 +10,8 @@ from services.gateway.parts import ANSWER_S
 from shared import contract
 from shared.contract import LAUNCH, Leaving, Reason
 from shared.launches import decode
-from shared.redis_connection import CONNECTIONS, Redis
-from shared.streams import between
+from shared.redis.connection import CONNECTIONS, Redis
+from shared.redis.streams import between
 from tests.gateway.conftest import Gateway, StartGateway
 from tests.gateway.stand_in_runner import StandInRunner
 

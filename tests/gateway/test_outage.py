@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from services.gateway.parts import ANSWER_S
 from shared.contract import Reason
-from shared.redis_connection import connect
+from shared.redis.connection import connect
 from tests.gateway.conftest import Gateway, running_gateway
 from tests.gateway.stand_in_runner import StandInRunner
 from tests.redis_server import RedisServer

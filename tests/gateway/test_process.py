@@ -11,7 +11,7 @@ import pytest
 
 from shared import contract
 from shared.contract import Outcome
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.gateway.stand_in_runner import StandInRunner
 from tests.processes import Child, Children, free_port
 from tests.waiting import until

@@ -15,7 +15,7 @@ from schemathesis import Case, GenerationMode, checks
 from schemathesis.core.result import Ok
 
 from shared.contract import Outcome, Reason
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.fakes.daily_api import KEY, fake_daily
 from tests.gateway.stand_in_runner import StandInRunner
 from tests.gateway.test_process import started

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.fakes.kubernetes_api.cluster import running_cluster
-from tests.operator.kubernetes_ground import Ground
+from tests.operator.kubernetes.ground import Ground
 from tests.processes import Children
 
 

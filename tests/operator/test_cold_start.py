@@ -8,17 +8,12 @@ import httpx
 import pytest
 
 from shared.contract import LAUNCH, OVERFLOW, ColdStart, Ended, Leave, Queued, Reason, Running, Starting, session_key
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.launching import SCRIPTED, offer, records, send
 from tests.processes import Child, Children, free_port, session_event, until_gone
 from tests.waiting import until
 
 StartOperator = Callable[..., Child]
-
-
-@pytest.fixture
-def record(tmp_path: Path) -> Path:
-    return tmp_path / "record"
 
 
 @pytest.fixture

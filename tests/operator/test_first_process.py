@@ -15,7 +15,7 @@ from shared.contract import Ended, Queued, Reason, Running
 from tests.deployment.manifests import Manifests, Object, copy_of_k8s, rendered
 from tests.fakes.kubernetes_api.containers import Container
 from tests.fakes.kubernetes_api.resources import DEPLOYMENTS, PODS
-from tests.operator.kubernetes_ground import Ground
+from tests.operator.kubernetes.ground import Ground
 from tests.processes import Children, children_called, session_event
 from tests.waiting import until
 

@@ -21,8 +21,8 @@ from shared.claims import Claims
 from shared.contract import LAUNCH, OVERFLOW, ColdStart, Launch
 from shared.events import history
 from shared.launches import EntryId, Launches, Standing
-from shared.lifecycle import Shutdown
-from shared.redis_connection import Redis, connect
+from shared.process.lifecycle import Shutdown
+from shared.redis.connection import Redis, connect
 from tests.processes import session_event
 from tests.redis_server import EMBEDDED, RedisServer
 from tests.waiting import until

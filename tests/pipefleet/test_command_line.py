@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared.contract import Ended, Failed
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.conftest import StartFleet
 from tests.deployment.dockerfiles import uv
 from tests.launching import SCRIPTED, offer, records

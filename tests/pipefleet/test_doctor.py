@@ -13,13 +13,13 @@ from services.operator.set_up import NEEDED
 from shared.contract import CLAIMS, LAUNCH
 from shared.findings import Finding
 from shared.launches import Launches
-from shared.redis_connection import Redis, connect
+from shared.redis.connection import Redis, connect
+from shared.redis.streams import read_group
 from shared.settings import FleetSettings
-from shared.streams import read_group
 from tests.fakes.daily_api import KEY, fake_daily
 from tests.fakes.kubernetes_api.cluster import Cluster, running_cluster
 from tests.launching import SCRIPTED, offer
-from tests.operator.kubernetes_ground import ACCOUNT, deployment, rbac
+from tests.operator.kubernetes.ground import ACCOUNT, deployment, rbac
 from tests.pipefleet.conftest import Pipefleet, Result
 from tests.processes import Children, Fleet, free_port
 from tests.redis_server import EMBEDDED, RedisServer

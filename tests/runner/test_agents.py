@@ -8,7 +8,7 @@ import pytest
 
 from shared import presence
 from shared.contract import Ended, Failed, Launch, Leave, Queued, Reason, Running, Starting, launch_stream
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.launching import SCRIPTED, offer, records, send
 from tests.processes import Child, Children, session_event
 from tests.waiting import until
@@ -24,11 +24,6 @@ async def bot(args):
     with Path(os.environ["BOT_RECORD"]).open("a") as file:
         file.write(f"{args.session_id} {tools.NAME} {late.NAME}\\n")
 """
-
-
-@pytest.fixture
-def record(tmp_path: Path) -> Path:
-    return tmp_path / "record"
 
 
 @pytest.fixture

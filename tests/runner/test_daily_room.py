@@ -11,9 +11,10 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.transports.daily.transport import DailyParams, DailyTransport
 
-from services.runner import bot_arguments, bot_logs
+from services.runner import bot_arguments
+from services.runner.call.pipelines import Seen
 from services.runner.daily_room import mint_token, replaces, seat
-from services.runner.pipelines import Seen
+from services.runner.logs import bot_logs
 from services.runner.settings import RunnerSettings
 from shared.errors import RoomRefused
 from tests.launching import a_launch

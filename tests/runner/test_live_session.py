@@ -5,14 +5,14 @@ import time
 from types import SimpleNamespace
 from typing import Any, cast
 
-from services.runner.forks import SessionProcess
+from services.runner.forking.forks import SessionProcess
 from services.runner.live_session import LiveSession, Runner
 from services.runner.pipe import Begin, ToProcess, ToSupervisor, open_pipe
 from services.runner.settings import RunnerSettings
 from shared.activity import ActivityLog
-from shared.commands import Inbox
+from shared.inbox import Inbox
 from shared.launches import Claim, EntryId, Launches
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.launching import a_launch
 
 

@@ -5,7 +5,7 @@ import sys
 
 from shared.contract import CLAIMS, LAUNCH, Running
 from shared.launches import Launches
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.launching import SCRIPTED, offer
 from tests.processes import ROOT, Children, free_port, session_event
 from tests.scraping import scrape

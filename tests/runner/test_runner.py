@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.runner.process_names import ZYGOTE
+from services.runner.forking.process_names import ZYGOTE
 from shared import events, presence
 from shared.claims import Claims
 from shared.contract import (
@@ -28,18 +28,13 @@ from shared.contract import (
     commands_key,
 )
 from shared.launches import Launches, after
-from shared.redis_connection import Redis
-from shared.streams import between
+from shared.redis.connection import Redis
+from shared.redis.streams import between
 from tests.launching import SCRIPTED, Record, offer, records, send
 from tests.processes import Child, Children, children_called, session_event, until_gone
 
 BOTS = SCRIPTED.parent
 StartRunner = Callable[..., Child]
-
-
-@pytest.fixture
-def record(tmp_path: Path) -> Path:
-    return tmp_path / "record"
 
 
 @pytest.fixture

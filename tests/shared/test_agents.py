@@ -12,7 +12,7 @@ from shared.dead_letters import DeadLetters, again
 from shared.errors import SettingsError
 from shared.events import history
 from shared.launches import Launches, after
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from shared.settings import FleetSettings, load
 from shared.sweep import CONSUMER_GONE_S, Sweep
 from tests.launching import a_launch, offer

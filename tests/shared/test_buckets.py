@@ -6,7 +6,7 @@ import time
 import pytest
 
 from shared.buckets import Buckets, Rate
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 
 BUCKET = "{bot}:rate:join:key"
 

@@ -7,10 +7,10 @@ import pytest
 
 from shared.claims import WAITING, Claims, waits_at_the_server
 from shared.contract import DEAD, EVENTS, FIELD, LAUNCH, RELAUNCH, Failure, Launch, Reason
-from shared.entries import encode
 from shared.errors import Unavailable
 from shared.launches import Launches, after
-from shared.redis_connection import Redis, connect
+from shared.redis.connection import Redis, connect
+from shared.redis.entries import encode
 from tests.launching import offer
 
 

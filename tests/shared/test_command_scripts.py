@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared import contract, events, streams
-from shared.commands import Commands, Inbox
+from shared import contract, events
+from shared.commands import Commands
 from shared.contract import (
     CLAIMS,
     COMMANDS,
@@ -31,9 +31,11 @@ from shared.contract import (
     commands_key,
     replies_key,
 )
-from shared.entries import Decoder
+from shared.inbox import Inbox
 from shared.launches import EntryId, Launches
-from shared.redis_connection import Redis
+from shared.redis import streams
+from shared.redis.connection import Redis
+from shared.redis.entries import Decoder
 from shared.script import Script
 from tests.launching import a_launch
 from tests.script_calls import script_calls

@@ -9,11 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from shared import contract, redis_connection, streams
-from shared.commands import Commands, Inbox, Letter, Unreadable
+from shared import contract
+from shared.commands import Commands, Letter, Unreadable
 from shared.contract import COMMANDS, FIELD, UNDONE_COMMANDS, Ended, Leave, Offer, Outcome, Reason, Reply, Say
+from shared.inbox import Inbox
 from shared.launches import Launches
-from shared.redis_connection import Redis
+from shared.redis import connection, streams
+from shared.redis.connection import Redis
 from tests.launching import a_launch, offer, send
 
 
@@ -264,7 +266,7 @@ async def test_sending_to_many_says_of_each_what_became_of_it(redis: Redis) -> N
 
 
 async def test_sending_to_many_without_a_server_says_away_of_each(tmp_path: Path) -> None:
-    async with redis_connection.connect(f"unix://{tmp_path}/none", retries=0) as nowhere:
+    async with connection.connect(f"unix://{tmp_path}/none", retries=0) as nowhere:
         launch = a_launch()
         assert await Commands(nowhere).send_all([Letter(launch.session_id, launch.room_url, say("a"))]) == ["away"]
 

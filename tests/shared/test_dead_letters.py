@@ -11,10 +11,10 @@ import pytest
 from shared import contract, events
 from shared.contract import DEAD, FIELD, LAUNCH, DeadLetter, Failure, Launch, Queued, Reason
 from shared.dead_letters import DeadLetters, again
-from shared.entries import encode
 from shared.launches import EntryId, Launches, Offered, decode
-from shared.redis_connection import Redis
-from shared.streams import between
+from shared.redis.connection import Redis
+from shared.redis.entries import encode
+from shared.redis.streams import between
 from tests.launching import a_launch
 from tests.script_calls import script_calls
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from shared import metrics, redis_connection
+from shared import metrics
 from shared.errors import Unavailable
 from shared.metrics import Tally, measuring
-from shared.redis_connection import FailedBy, Redis, connect, translated
-from shared.streams import read
+from shared.redis import connection
+from shared.redis.connection import FailedBy, Redis, connect, translated
+from shared.redis.streams import read
 from tests.redis_server import EMBEDDED, RedisServer
 from tests.scraping import read as metrics_of
 from tests.waiting import until
@@ -45,7 +46,7 @@ async def seen(monkeypatch: pytest.MonkeyPatch, redis: Redis) -> Seen:
     """What is observed from here on; the client has its connection already."""
     await redis.ping()
     observer = Seen()
-    monkeypatch.setattr(redis_connection, "observer", observer)
+    monkeypatch.setattr(connection, "observer", observer)
     return observer
 
 
@@ -111,4 +112,4 @@ async def test_a_tally_shows_what_is_counted_elsewhere_for_as_long_as_it_is_meas
         counted["this"] = 7
         assert metrics_of(metrics.text().decode()).total("pipefleet_tests_total", component="test", what="this") == 7
     assert not metrics_of(metrics.text().decode()).named("pipefleet_tests_total")
-    assert redis_connection.observer is None
+    assert connection.observer is None

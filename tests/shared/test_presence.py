@@ -4,8 +4,8 @@ from typing import Any
 
 from shared import presence
 from shared.contract import FIELD, PRESENCE_KEPT_S, RUNNERS, Presence
-from shared.entries import encode
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
+from shared.redis.entries import encode
 
 
 def runner(name: str, **values: Any) -> Presence:

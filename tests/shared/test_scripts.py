@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared import contract, events, streams
+from shared import contract, events
 from shared.activity import ActivityLog
 from shared.commands import Commands
 from shared.contract import (
@@ -25,10 +25,11 @@ from shared.contract import (
     Running,
     Speaking,
 )
-from shared.entries import encode
 from shared.events import News
 from shared.launches import Claim, EntryId, Launches, Lease, Offered, decode
-from shared.redis_connection import Redis
+from shared.redis import streams
+from shared.redis.connection import Redis
+from shared.redis.entries import encode
 from tests.script_calls import script_calls
 
 SPEAKS = Speaking(session_id="s1", attempt=1, who="bot", what="started")

@@ -9,8 +9,8 @@ import pytest
 from shared import events
 from shared.contract import DEAD, LAUNCH, RUNNERS, DeadLetter, Failed, Launch, Queued, Reason
 from shared.launches import Claim, EntryId, Launches, decode
-from shared.redis_connection import Redis
-from shared.streams import between, read_group
+from shared.redis.connection import Redis
+from shared.redis.streams import between, read_group
 from shared.sweep import CONSUMER_GONE_S, TOGETHER, Sweep, Uninterrupted, past_deadline, takes_turn
 from tests.launching import a_launch, offer
 from tests.waiting import until

@@ -10,8 +10,8 @@ from services.gateway.events.positions import START, Position, entry_id, rank
 from services.gateway.events.told import Told
 from shared import contract
 from shared.contract import ACTIVITY, EVENTS
-from shared.entries import Order, order
-from shared.redis_connection import Redis, translated
+from shared.redis.connection import Redis, translated
+from shared.redis.entries import Order, order
 
 PAGE = 500
 """How many entries of each stream are read in one go."""

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from services.gateway.events.labels import Labels
 from services.gateway.events.positions import Position
 from services.gateway.events.subscribers import Subscribers
 from services.gateway.tail import Batch, Tail
 from shared.contract import ACTIVITY, EVENTS, Ended, Failed, Queued
-from shared.entries import order
 from shared.events import decode
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
+from shared.redis.entries import order
+from shared.waiting import happens_within
 
 
 class Watch:
@@ -26,9 +27,7 @@ class Watch:
 
     async def changed(self, wait_s: float) -> None:
         """Return when there may be news since the last call, or the time is up. What it is, the history says."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait_s):
-                await self._event.wait()
+        await happens_within(self._event, wait_s)
         self._event.clear()
 
 

@@ -6,10 +6,10 @@ import msgspec
 
 from services.gateway.events.subscribers import Subscribers
 from services.gateway.events.told import FLEET, framed
-from services.gateway.fleet_view import look
+from services.gateway.fleet.view import look
 from shared.errors import Unavailable
 from shared.launches import Launches
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 
 LOOK_EVERY_S = 1.0
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from shared.contract import Queued, session_key
 from shared.events import decode
-from shared.redis_connection import Redis
-from shared.streams import between
+from shared.redis.connection import Redis
+from shared.redis.streams import between
 
 REMEMBERED = 10_000
 

@@ -7,7 +7,7 @@ has had. As text, `<id>_<id>`, it is the id of a server-sent event.
 import re
 from dataclasses import dataclass, replace
 
-from shared.entries import Order
+from shared.redis.entries import Order
 
 START: Order = (0, 0)
 LARGEST = 2**64 - 1

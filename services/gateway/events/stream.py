@@ -17,9 +17,9 @@ from services.gateway.events.positions import Position
 from services.gateway.events.subscribers import Subscribers, Subscription
 from services.gateway.events.told import ACTIVITY_TYPES, STATE_TYPES, Told, framed
 from shared.contract import Ended, Failed
-from shared.entries import time_of
 from shared.errors import Unavailable
-from shared.redis_connection import Redis, backoff_s
+from shared.redis.connection import Redis, backoff_s
+from shared.redis.entries import time_of
 
 HEARTBEAT_S = 15.0
 RETRY_MS = 2_000

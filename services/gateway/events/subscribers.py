@@ -3,14 +3,15 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from services.gateway.events import told
 from services.gateway.events.positions import Position, rank
 from services.gateway.events.told import FLEET, Told
 from services.gateway.tail import Batch
 from shared.contract import EVENTS
-from shared.entries import order
+from shared.redis.entries import order
+from shared.waiting import happens_within
 
 MOST_WAITING = 1_000
 """A client that is so many events behind is cut; it comes back to where it was."""
@@ -73,9 +74,7 @@ class Subscription:
 
     async def wait(self, within_s: float) -> list[Told]:
         """What has come; empty when nothing but a picture did, or this is `closed`, or something was `missed`."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                await self._some.wait()
+        await happens_within(self._some, within_s)
         self._some.clear()
         found = list(self._waiting)
         self._waiting.clear()

@@ -8,9 +8,9 @@ import msgspec
 
 from services.gateway.events.positions import Position
 from shared.contract import AnyActivity, AnyEvent
-from shared.entries import Decoder, Order, order, time_of
 from shared.errors import BadEntry
-from shared.streams import Fields
+from shared.redis.entries import Decoder, Order, order, time_of
+from shared.redis.streams import Fields
 
 Happening: TypeAlias = AnyEvent | AnyActivity
 

@@ -30,13 +30,13 @@ from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
-from services.runner import bot_logs
 from services.runner.bots import assistant_tools, daily_calls, espeak_tts, personas, providers
 from services.runner.bots.assistant_body import AssistantBody, read_body
 from services.runner.bots.assistant_settings import AssistantSettings
 from services.runner.bots.empty_room import EmptyRoom
 from services.runner.bots.offline_llm import OfflineLLMService
 from services.runner.frames import SessionEndingFrame
+from services.runner.logs import bot_logs
 from services.runner.refusal import LaunchRefused
 from shared import settings as environment
 from shared.errors import SettingsError

@@ -9,9 +9,9 @@ from pipecat.transports.daily.transport import (
     DailyTransport,
 )
 
-from services.runner import bot_logs
 from services.runner.bots.assistant_body import AssistantBody
 from services.runner.bots.assistant_settings import AssistantSettings
+from services.runner.logs import bot_logs
 from services.runner.refusal import LaunchRefused
 from shared.persona import Persona
 

@@ -5,8 +5,8 @@ from services.gateway.events.backlog import PAGE, Gap
 from services.gateway.events.positions import Position, parse
 from services.gateway.events.told import Told
 from shared.contract import ACTIVITY, EVENTS, FIELD, Running, Speaking
-from shared.entries import encode, time_of
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
+from shared.redis.entries import encode, time_of
 
 STATE = encode(Running(session_id="s1", attempt=1))
 SPEECH = encode(Speaking(session_id="s1", attempt=1, who="user", what="started"))

@@ -4,12 +4,12 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from services.gateway.commands.replies import Replies
 from services.gateway.events.feed import Feed
-from services.gateway.replies import Replies
 from services.gateway.tail import AT_ONCE, Batch, Tail
 from shared.contract import EVENTS, FIELD, Outcome, Queued, Reply, Running, replies_key
-from shared.entries import encode
-from shared.redis_connection import Redis, connect
+from shared.redis.connection import Redis, connect
+from shared.redis.entries import encode
 
 LONG_S = 20.0
 

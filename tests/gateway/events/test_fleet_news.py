@@ -1,11 +1,11 @@
 """The fleet's picture among the events, for those who ask for it."""
 
 from shared.presence import announce
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.gateway.conftest import Gateway
+from tests.gateway.fleet.test_routes import a_runner
 from tests.gateway.sse_client import listening
 from tests.gateway.stand_in_runner import StandInRunner
-from tests.gateway.test_fleet import a_runner
 from tests.gateway.test_process import started
 from tests.processes import Children
 

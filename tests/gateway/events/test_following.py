@@ -12,7 +12,7 @@ from services.gateway.events.positions import Position
 from services.gateway.events.stream import EventStream
 from services.gateway.events.subscribers import Subscribers, Subscription
 from shared.contract import ACTIVITY, EVENTS, FIELD
-from shared.redis_connection import Redis
+from shared.redis.connection import Redis
 from tests.gateway.events.test_backlog import SPEECH, STATE, write
 from tests.gateway.events.test_feed import running
 

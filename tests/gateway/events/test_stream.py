@@ -14,11 +14,11 @@ from services.gateway.events.stream import EventStream, Streaming
 from services.gateway.events.subscribers import Subscription
 from shared.activity import ActivityLog
 from shared.contract import EVENTS, ColdStart, Leaving, Reason, Speaking
-from shared.entries import milliseconds
 from shared.events import News, decode
 from shared.launches import Claim
-from shared.redis_connection import Redis, connect
-from shared.streams import between
+from shared.redis.connection import Redis, connect
+from shared.redis.entries import milliseconds
+from shared.redis.streams import between
 from tests.gateway.conftest import Gateway, StartGateway
 from tests.gateway.sse_client import Received, listening
 from tests.gateway.stand_in_runner import StandInRunner

@@ -1,0 +1,113 @@
+"""What a bot prints, and what native libraries write in its process: lines of the log, with session and attempt.
+
+The process writes into a file in memory that the supervisor reads. So a write never waits for anybody, and succeeds
+also without a supervisor; and the last words of a process that crashed are there when it is gone. What our own log
+says goes straight to the runner's standard error, as ever.
+"""
+
+import asyncio
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterable
+
+import structlog
+
+from services.runner.call.activity import Allowance
+
+LOOK_EVERY_S = 0.5
+PER_S = 50.0
+AT_ONCE = 200
+"""How many lines a process may have in the log: so many per second, and so many at once."""
+LONGEST_LINE = 4_000
+KEPT_BYTES = 1024 * 1024
+"""The file is emptied when so much of it has been read, and what is more than this behind is skipped."""
+SHORTEST_SECRET = 6
+"""What is shorter is no secret, and to strike it out would make lines unreadable."""
+
+log = structlog.get_logger("bot")
+
+
+class BotOutput:
+    """The supervisor's end. The other is `fd`, which the process gets."""
+
+    def __init__(self) -> None:
+        self.fd = os.memfd_create("bot-output")
+        # Of the open file, which both sides share: whoever writes, writes at the end.
+        fcntl.fcntl(self.fd, fcntl.F_SETFL, os.O_APPEND)
+        self._read = 0
+        self._rest = b""
+        self._secrets: set[str] = set()
+        self._log = log
+        self._allowance = Allowance(PER_S, AT_ONCE)
+        self._dropped = 0
+
+    def whose(self, secrets: Iterable[str | None], **fields: str | int) -> None:
+        """Name the session in each line from now on, and strike these out of all."""
+        self._log = log.bind(**fields)
+        self.hide(secrets)
+
+    def hide(self, secrets: Iterable[str | None]) -> None:
+        """Strike these out, too."""
+        self._secrets |= {secret for secret in secrets if secret and len(secret) >= SHORTEST_SECRET}
+
+    async def run(self) -> None:
+        """Look at it now and then, until it is closed."""
+        while self.fd >= 0:
+            self.look()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def look(self, *, last: bool = False) -> None:
+        """Log the lines that are new; with `last` also one that has no end."""
+        size = os.fstat(self.fd).st_size
+        if size - self._read > KEPT_BYTES:
+            self._log.warning("bot_output_skipped", bytes=size - self._read - KEPT_BYTES)
+            self._read, self._rest = size - KEPT_BYTES, b""
+        if size > self._read:
+            new = os.pread(self.fd, size - self._read, self._read)
+            self._read += len(new)
+            if self._read >= KEPT_BYTES:
+                # What comes between the read and this is lost, of a process that writes a lot.
+                os.ftruncate(self.fd, 0)
+                self._read = 0
+            *lines, self._rest = (self._rest + new).split(b"\n")
+            self._rest = self._rest[-KEPT_BYTES:]
+            for line in lines:
+                self._say(line)
+        if last:
+            self._say(self._rest)
+            self._rest = b""
+
+    def close(self) -> None:
+        """The process is gone: log what is left."""
+        self.look(last=True)
+        os.close(self.fd)
+        self.fd = -1
+
+    def _say(self, line: bytes) -> None:
+        said = line.decode(errors="replace").rstrip()
+        if not said:
+            return
+        if not self._allowance.take(time.monotonic()):
+            self._dropped += 1
+            return
+        for secret in self._secrets:
+            said = said.replace(secret, "[token]")
+        told = {"dropped": self._dropped} if self._dropped else {}
+        self._dropped = 0
+        self._log.info("bot_output", said=said[:LONGEST_LINE], **told)
+
+
+def write_into(fd: int) -> int:
+    """Let this process's standard output and error go there from now on; gives what was its standard error."""
+    straight = os.dup(2)
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        stream.flush()
+        os.dup2(fd, number)
+    os.close(fd)
+    # A line is seen when it is written, and not when there are many.
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(line_buffering=True)
+    return straight
