@@ -30,8 +30,10 @@ def secret(file: str) -> str:
     """
     try:
         text = (sys.stdin.read() if file == "-" else Path(file).read_text()).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} cannot be read: it is no text") from None
     if not text:
         raise UsageError(f"{file} is empty")
     return text

@@ -12,9 +12,11 @@ from typing import TypeAlias
 
 from pipefleet import asked, commands, doctor, fleet, following, sessions
 from pipefleet.gateway import CommandError, Gateway
+from pipefleet.tables import plain
 
 INTERRUPTED = 128 + signal.SIGINT
 KINDS = ("say", "message", "interrupt", "mute", "unmute", "update", "app_message", "dtmf", "custom", "leave")
+SERVICES = ("gateway", "operator", "runner")
 EPILOG = """\
 PIPEFLEET_URL is the gateway's address (http://127.0.0.1:4444), PIPEFLEET_KEY its key, or --key-file a file with it.
 Exit codes: 0 done, 1 refused or failed, 2 the command is wrong, 3 no gateway answers.
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(asked.gateway(given.url, given.key_file), given)
     except CommandError as error:
-        sys.stderr.write(f"pipefleet: {error}\n")
+        sys.stderr.write(f"pipefleet: {plain(str(error))}\n")
         return error.exit_code
     except KeyboardInterrupt:
         # Threads that read may be in the middle of something; nothing here has an end worth waiting for.
@@ -121,9 +123,16 @@ def _of_the_fleet(command: Command) -> None:
     redrive.add_argument("letter", nargs="+", metavar="ID", help="of `pipefleet dead`")
     examined = command("doctor", doctor.doctor, "look for what is wrong with a set-up, where its settings are")
     examined.add_argument(
-        "service", nargs="*", choices=("gateway", "operator", "runner", []), metavar="SERVICE",
+        "service", nargs="*", type=_service, metavar="SERVICE",
         help="only these services, of those that are installed here",
     )  # fmt: skip
+
+
+def _service(name: str) -> str:
+    # With `choices`, argparse would want that no name at all is one of them.
+    if name not in SERVICES:
+        raise argparse.ArgumentTypeError(f"there is no {name!r}; there are {', '.join(SERVICES)}")
+    return name
 
 
 def _addressee(one: argparse.ArgumentParser) -> None:

@@ -41,14 +41,18 @@ def _send(gateway: Gateway, wish: Json, asked: Namespace) -> int:
     if asked.json:
         say_json(answer)
     elif "commands" in answer:
-        rows = [
-            (one["session_id"], one.get("outcome", one["status"]), one.get("error") or one.get("message"))
-            for one in each
-        ]
+        rows = [(one["session_id"], _fate(one, asked), one.get("error") or one.get("message")) for one in each]
         say(table(("session", "outcome", "message"), rows, nothing="No session lives that this is for."))
     else:
-        names = ("id", "session_id", "outcome", "reason", "message")
-        say(facts((name, answer.get(name)) for name in names))
+        told = {**answer, "outcome": _fate(answer, asked)}
+        say(facts((name, told.get(name)) for name in ("id", "session_id", "outcome", "reason", "message")))
     refused = any(one["status"] == "refused" for one in each)
     undone = asked.wait is not None and any(one.get("outcome") != "delivered" for one in each)
     return 1 if refused or undone else 0
+
+
+def _fate(one: Json, asked: Namespace) -> str:
+    """What became of one session's command, as far as it is known."""
+    if one["status"] == "refused":
+        return "refused"
+    return str(one.get("outcome") or ("no answer yet" if asked.wait else "accepted"))

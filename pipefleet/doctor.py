@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from pipefleet.asked import URL
 from pipefleet.gateway import Gateway, Json, Refused, Unreachable
-from pipefleet.tables import coloured, say, say_json
+from pipefleet.tables import coloured, plain, say, say_json
 
 KEY_REMEDY = "Put one of the gateway's ADMIN_KEYS into PIPEFLEET_KEY, or into a file for --key-file."
 
@@ -20,9 +20,11 @@ def doctor(gateway: Gateway, asked: Namespace) -> int:
     else:
         width = max(len(one["check"]) for one in findings)
         for one in findings:
-            say(f"{coloured(one['status'], one['status'].ljust(4))}  {one['check'].ljust(width)}  {one['found']}")
+            say(
+                f"{coloured(one['status'], one['status'].ljust(4))}  {one['check'].ljust(width)}  {plain(one['found'])}"
+            )
             if one["remedy"]:
-                say(f"      {' ' * width}  -> {one['remedy']}")
+                say(f"      {' ' * width}  -> {plain(one['remedy'])}")
     return 1 if any(one["status"] == "fail" for one in findings) else 0
 
 

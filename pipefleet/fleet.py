@@ -4,7 +4,7 @@ from argparse import Namespace
 from urllib.parse import quote
 
 from pipefleet.gateway import CommandError, Gateway
-from pipefleet.tables import pairs, say, say_json, table
+from pipefleet.tables import pairs, plain, say, say_json, table
 
 LONGEST_LIST = 1000
 
@@ -31,7 +31,8 @@ def drain(gateway: Gateway, asked: Namespace) -> int:
     if asked.json:
         say_json(told)
     else:
-        say(f"{told['runner']} was told to drain: it exits when its sessions are over, of which it has {told['busy']}")
+        runner, busy = plain(told["runner"]), told["busy"]
+        say(f"{runner} was told to drain: it exits when its sessions are over, of which it has {busy}")
     return 0
 
 
@@ -41,9 +42,9 @@ def dead(gateway: Gateway, asked: Namespace) -> int:
     if asked.json:
         say_json(found)
         return 0
-    heads = ("id", "at", "session_id", "attempts", "reason", "message", "room_url")
-    rows = [[*(letter[head] for head in heads), pairs(letter["labels"])] for letter in found["dead"]]
-    say(table((*heads, "labels"), rows, nothing="No launch was given up."))
+    heads = ("id", "at", "session_id", "attempts", "reason", "room_url")
+    rows = [[*(letter[head] for head in heads), pairs(letter["labels"]), letter["message"]] for letter in found["dead"]]
+    say(table((*heads, "labels", "message"), rows, nothing="No launch was given up."))
     return 0
 
 

@@ -73,7 +73,7 @@ class Gateway:
     def __init__(self, url: str, key: str = "") -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise UsageError(f"the gateway's address must be such as http://127.0.0.1:4444, and not {url!r}")
+            raise UsageError(f"the gateway's address begins with http:// or https://, and {url!r} does not")
         if not key.isascii() or not key.isprintable():
             raise UsageError("the key has something in it that no header can carry")
         self.url = url.rstrip("/")

@@ -41,7 +41,8 @@ def _away(error: Exception) -> Finding:
     if isinstance(error, AuthenticationError) or any(text in str(error) for text in NOT_ALLOWED):
         remedy = "Put the user and password that Redis has into REDIS_URL, percent-encoded."
         return fail(HERE, f"it refuses the password: {error}", remedy)
-    return fail(HERE, f"it does not answer: {error}", "Start Redis, or point REDIS_URL at it.")
+    remedy = "Start Redis, or point REDIS_URL at it; `make up` says where its own is."
+    return fail(HERE, f"it does not answer: {error}", remedy)
 
 
 async def _looked(look: Any) -> list[Finding]:

@@ -18,6 +18,8 @@ LONGEST_LIST = 1000
 def join(gateway: Gateway, asked: Namespace) -> int:
     """Put a bot into a room; with `--wait` 0 only when it is there."""
     wish: Json = {"transport": asked.transport or ("daily" if asked.room else "webrtc")}
+    if asked.wait is not None and wish["transport"] == "webrtc" and not asked.room:
+        raise UsageError("--wait is for a room: here somebody must first open the link that is printed without it")
     given = {
         "room_url": asked.room,
         "token": secret(asked.token_file) if asked.token_file else None,

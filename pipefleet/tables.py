@@ -23,7 +23,13 @@ def say(text: str = "") -> None:
 
 def say_json(document: Any, *, line: bool = False) -> None:
     """A document for scripts; as one line where more of them follow."""
-    say(json.dumps(document, ensure_ascii=False, indent=None if line else 2))
+    text = json.dumps(document, ensure_ascii=False, indent=None if line else 2)
+    say("".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text))
+
+
+def plain(text: str) -> str:
+    """Lines with nothing in them that a terminal would obey: bots and callers choose some of these texts."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, nothing: str) -> str:
@@ -78,8 +84,8 @@ def clock(moment: str) -> str:
 
 
 def _cell(value: object) -> str:
-    """One line, and nothing in it that a terminal would obey: bots and callers choose some of these texts."""
+    """One line, as plain as the others."""
     if value is None:
         return ""
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | bool) else str(value)
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    return plain(text).replace("\n", " ")

@@ -8,6 +8,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
+from shared.complaints import in_words
+
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Text = Annotated[str, Meta(max_length=32_768)]
@@ -72,5 +74,5 @@ def read(kind: type[S], value: Any) -> S:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         said, _, place = str(error).partition(" - at `$")
-        complaint = said[:1].lower() + said[1:]
+        complaint = in_words(said[:1].lower() + said[1:])
         raise BadField(place.removesuffix("`").removeprefix("."), complaint) from None

@@ -13,6 +13,8 @@ _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f\\]")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _NEEDS_NO_ESCAPE = re.compile(r"[A-Za-z0-9._~-]")
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
+"""Is spelt as it should be already."""
 
 
 class BadRoom(ValueError):  # noqa: N818 - it says what it is
@@ -25,19 +27,8 @@ def canonical(url: str) -> str:
     Raises:
         BadRoom: it is no absolute URL with a host, or carries a user's name.
     """
-    if len(url) > MAX_LENGTH:
-        raise BadRoom(f"must have at most {MAX_LENGTH} characters")
-    if _UNPRINTABLE.search(url):
-        raise BadRoom("must not contain spaces, control characters or backslashes")
-    parts, port = _split(url)
-    if not parts.scheme or not parts.hostname:
-        raise BadRoom("must be an absolute URL, such as https://example.daily.co/room")
-    if parts.username is not None or parts.password is not None:
-        raise BadRoom("must not contain a user name or password")
-    host = _host(parts.hostname)
-    if port is not None and port != DEFAULT_PORTS.get(parts.scheme):
-        host = f"{host}:{port}"
-    return f"{parts.scheme}://{host}{_path(parts.path)}"
+    scheme, host, port, path = _parts(url)
+    return f"{scheme}://{host}{port}{path}"
 
 
 def daily(url: str, hosts: Iterable[str]) -> str:
@@ -46,16 +37,30 @@ def daily(url: str, hosts: Iterable[str]) -> str:
     Raises:
         BadRoom: it is none.
     """
-    room = canonical(url)
-    parts = urlsplit(room)
-    if parts.scheme != "https":
+    scheme, host, port, path = _parts(url)
+    if scheme != "https":
         raise BadRoom("must be https for transport daily")
-    host = parts.hostname or ""
-    if not any(fnmatchcase(host, pattern.lower()) for pattern in hosts):
+    if not any(fnmatchcase(host.strip("[]"), pattern.lower()) for pattern in hosts):
         raise BadRoom("is on a host that ROOM_HOSTS does not allow")
-    if not parts.path:
+    if not path:
         raise BadRoom("must name a room, not only a host")
-    return room
+    return f"{scheme}://{host}{port}{path}"
+
+
+def _parts(url: str) -> tuple[str, str, str, str]:
+    """Scheme, host, port with its colon if it has to be named, and path of a canonical URL."""
+    if len(url) > MAX_LENGTH:
+        raise BadRoom(f"must have at most {MAX_LENGTH} characters")
+    if _UNPRINTABLE.search(url):
+        raise BadRoom("must not contain spaces, control characters or backslashes")
+    parts, port = _split(url)
+    scheme, name = parts.scheme, parts.hostname
+    if not scheme or not name:
+        raise BadRoom("must be an absolute URL, such as https://example.daily.co/room")
+    if "@" in parts.netloc:
+        raise BadRoom("must not contain a user name or password")
+    named = port is not None and port != DEFAULT_PORTS.get(scheme)
+    return scheme, _host(name), f":{port}" if named else "", _path(parts.path)
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:
@@ -69,6 +74,9 @@ def _split(url: str) -> tuple[SplitResult, int | None]:
 
 def _host(host: str) -> str:
     if ":" in host:
+        if "%" in host:
+            # A zone can be anything, and so end like a host that is allowed.
+            raise BadRoom("must not contain a zone of an IPv6 address")
         try:
             return f"[{ipaddress.IPv6Address(host).compressed}]"
         except ValueError:
@@ -84,6 +92,8 @@ def _host(host: str) -> str:
 
 def _path(path: str) -> str:
     """Without empty steps, and with `%7e` and `~`, `ä` and `%C3%A4` spelt alike."""
+    if _PLAIN_PATH.fullmatch(path):
+        return path
     path = quote(path, safe="/%:@!$&'()*+,;=~")
     steps = [step for step in _ESCAPE.sub(_unescaped, path).split("/") if step not in {"", "."}]
     if ".." in steps:

@@ -2,8 +2,9 @@
 
 With PAYLOAD_KEYS who reads the streams, a disk or a backup finds which bot was in which room and when, but neither what
 opens the room nor what the bot was told. (Events are not sealed; EVENTS_TRANSCRIPTS puts speech into them.) A sealed
-text is bound to its session: in the entry of another one it does not open. AES-256-GCM; NIST SP 800-38D allows 2^32
-texts of one key with random nonces.
+text is bound to its session, and to being a launch or a command: in any other entry it does not open. But who writes to
+Redis can put an entry there that is not sealed. AES-256-GCM; NIST SP 800-38D allows 2^32 texts of one key with random
+nonces.
 
     <first 8 hexadecimal digits of the key's SHA-256>.<base64 of nonce and ciphertext>
 """
@@ -12,7 +13,7 @@ import base64
 import binascii
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -21,6 +22,8 @@ from shared.errors import BadEntry
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+Purpose: TypeAlias = Literal["launch", "command"]
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -66,17 +69,22 @@ class Seals:
         if not self._keys or launch.sealed:
             return launch
         payload = msgspec.json.encode(_Payload(launch.token, launch.body))
-        return msgspec.structs.replace(launch, token=None, body=None, sealed=self._seal(payload, launch.session_id))
+        return msgspec.structs.replace(
+            launch, token=None, body=None, sealed=self._seal(payload, "launch", launch.session_id)
+        )
 
     def opened(self, launch: Launch) -> Launch:
         """The launch as the bot gets it.
 
         Raises:
-            BadEntry: it was sealed with a key that is not here, or for another session.
+            BadEntry: it was sealed with a key that is not here, or for something else, or by a version that is too new.
         """
         if not launch.sealed:
             return launch
-        payload = _payload.decode(self._open(launch.sealed, launch.session_id))
+        try:
+            payload = _payload.decode(self._open(launch.sealed, "launch", launch.session_id))
+        except msgspec.DecodeError as error:
+            raise BadEntry(f"not a readable launch: {type(error).__name__}") from None
         return msgspec.structs.replace(launch, token=payload.token, body=payload.body, sealed="")
 
     def closed_command(self, session_id: str, command: AnyCommand) -> AnyCommand | Sealed:
@@ -88,7 +96,7 @@ class Seals:
             reply_to=command.reply_to,
             expires_s=command.expires_s,
             kind=str(command.__struct_config__.tag),
-            sealed=self._seal(msgspec.json.encode(command), session_id),
+            sealed=self._seal(msgspec.json.encode(command), "command", session_id),
         )
 
     def opened_command(self, session_id: str, command: AnyCommand | Sealed) -> AnyCommand:
@@ -100,18 +108,18 @@ class Seals:
         if not isinstance(command, Sealed):
             return command
         try:
-            opened: AnyCommand = _command.decode(self._open(command.sealed, session_id))
+            opened: AnyCommand = _command.decode(self._open(command.sealed, "command", session_id))
         except msgspec.DecodeError as error:
             raise BadEntry(f"not a readable command: {type(error).__name__}") from None
         return opened
 
-    def _seal(self, plain: bytes, session_id: str) -> str:
+    def _seal(self, plain: bytes, purpose: Purpose, session_id: str) -> str:
         name, key = next(iter(self._keys.items()))
         nonce = os.urandom(NONCE_BYTES)
-        text = nonce + key.encrypt(nonce, plain, session_id.encode())
+        text = nonce + key.encrypt(nonce, plain, _bound(purpose, session_id))
         return f"{name}.{base64.b64encode(text).decode()}"
 
-    def _open(self, sealed: str, session_id: str) -> bytes:
+    def _open(self, sealed: str, purpose: Purpose, session_id: str) -> bytes:
         name, _, text = sealed.partition(".")
         key = self._keys.get(name)
         if key is None:
@@ -120,9 +128,13 @@ class Seals:
 
         try:
             raw = base64.b64decode(text, validate=True)
-            return key.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], session_id.encode())
+            return key.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], _bound(purpose, session_id))
         except (InvalidTag, ValueError):
-            raise BadEntry("sealed for another session, or changed since") from None
+            raise BadEntry("sealed for something else, or changed since") from None
+
+
+def _bound(purpose: Purpose, session_id: str) -> bytes:
+    return f"{purpose} {session_id}".encode()
 
 
 _payload = msgspec.json.Decoder(_Payload)

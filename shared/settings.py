@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from shared import agents, ice, sealing
+from shared.complaints import in_words
 from shared.errors import SettingsError
 from shared.redis import url
 
@@ -38,7 +39,7 @@ class FleetSettings(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: RedisUrl = "redis://127.0.0.1:6379/0"
     """Where the streams are: `redis://`, `rediss://`, `unix://`, or `sentinel://host:26379,host:26379/service/0`."""
     log_format: Literal["auto", "json", "console"] = "auto"
-    """`auto` writes for people on a terminal and JSON everywhere else."""
+    """`json`, or `console` for people; `auto` is the latter on a terminal, and JSON everywhere else."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe line that is written."""
     health_port: Port = 0
@@ -209,5 +210,5 @@ def _one_of(text: str, choices: tuple[str, ...]) -> str:
 
 
 def _sentence(error: msgspec.ValidationError) -> str:
-    text = str(error).removesuffix(", got `str`")
+    text = in_words(str(error).removesuffix(", got `str`"))
     return text[:1].lower() + text[1:]

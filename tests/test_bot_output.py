@@ -65,6 +65,24 @@ async def test_a_bot_that_writes_without_end_is_not_held_up_and_does_not_fill_th
     assert len(runner.output()) < 200_000
 
 
+async def test_the_last_words_of_a_bot_that_said_too_much_are_in_the_log_and_so_is_how_much_is_not(
+    fleet_of: StartFleet,
+) -> None:
+    """Where a chatty bot had crashed was among the lines that were left out, and nothing said that there were any."""
+    async with fleet_of(bot=BOT, slots=1, operator=False, MAX_ATTEMPTS="1") as fleet:
+        joined = await fleet.join(transport="none", body={"do": "flood and crash"})
+        await fleet.until_status(joined["session_id"], "failed")
+        said = lines(fleet.runners[0])
+        [over] = lines(fleet.runners[0], "attempt_over")
+    assert any("in flood_and_crash" in line["said"] for line in said)
+    written = [line["said"] for line in said]
+    crash = written[written.index("the last words") :]
+    assert len(said) < 400
+    before = len(written) - len(crash)
+    assert before + sum(line.get("dropped", 0) for line in said) == 5_000
+    assert over["level"] == "warning"
+
+
 async def test_a_bot_whose_supervisor_is_gone_can_still_print(fleet_of: StartFleet, tmp_path: Path) -> None:
     async with fleet_of(bot=BOT, slots=1, operator=False) as fleet:
         left = tmp_path / "left"

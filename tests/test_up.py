@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from services.runner.forking.process_names import SESSION_PROCESS
-from shared.contract import EVENTS
-from shared.redis.connection import Redis
+from shared.contract import EVENTS, RUNNERS
+from shared.redis.connection import Redis, connect
 from tests.processes import START_S, Child, Children, children_called, free_port, until_gone
 from tests.waiting import until
 from up.__main__ import KILL_AFTER_S
@@ -116,6 +116,10 @@ async def test_up_says_when_it_is_ready_serves_a_session_and_stops_on_ctrl_c(
     assert time.monotonic() - asked_at < KILL_AFTER_S
     for name in ("gateway", "operator", "runner"):
         assert f"\n{name:<10} | " in up.output()
+    gateway = [line for line in up.output().splitlines() if line.startswith("gateway ")]
+    of_itself = [line for line in gateway if '"session_id"' not in line]
+    assert ["gateway_started" in line for line in of_itself] == [True, False]
+    assert "gateway_stopped" in of_itself[1]
 
 
 async def test_with_named_bots_alone_up_says_how_each_is_reached(children: Children, tmp_path: Path) -> None:
@@ -126,8 +130,11 @@ async def test_with_named_bots_alone_up_says_how_each_is_reached(children: Child
     address = f"http://localhost:{port}"
     assert f"{address}/client/?agent=sales" in up.output()
     assert f"{address}/client/?agent=support" in up.output()
-    wish = re.search(r"/join --json '(.*)'", up.output())
+    wish, its_redis = re.search(r"/join --json '(.*)'", up.output()), re.search(r"REDIS_URL=(\S+)", up.output())
     assert wish
+    assert its_redis
+    async with connect(its_redis[1]) as redis:
+        assert await redis.exists(RUNNERS)
     async with httpx.AsyncClient(base_url=address) as http:
         assert (await http.post("/join", json=json.loads(wish[1]))).status_code == 202
     up.signal(signal.SIGINT)
@@ -141,6 +148,7 @@ async def test_with_a_redis_of_its_own_the_user_gets_no_embedded_one(
     up = start(children, tmp_path, port, REDIS_URL=redis_url)
     await up.said("The fleet is ready", within_s=START_S)
     assert not parts(up, "valkey-server")
+    assert "REDIS_URL" not in up.output()
     await join(port, "ended")
     assert await redis.exists(EVENTS)
 

@@ -230,6 +230,8 @@ class Up:
         for agent in others:
             say(f"The agent {agent} is at {address}/client/?agent={agent}")
         say(f"The console is at {address}/")
+        if not self._settings.redis_url:
+            say(f"Its Redis keeps nothing, and is at REDIS_URL={self._redis_url}")
         say(f"After a change of code or bot, kill -HUP {os.getpid()} replaces the services; live sessions go on.")
 
     async def _obituary(self, part: Part) -> str:

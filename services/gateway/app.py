@@ -10,7 +10,7 @@ from litestar.enums import MediaType
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
@@ -19,6 +19,7 @@ from services.gateway import dead_letters, errors, join, metrics, session_views
 from services.gateway.access import admission, browsers
 from services.gateway.access.auth import OPEN
 from services.gateway.commands import admin, leaving
+from services.gateway.documentation import YamlOnce
 from services.gateway.events import routes as events_routes
 from services.gateway.fleet import drain, routes
 from services.gateway.outage import Outage
@@ -98,7 +99,7 @@ def _documentation() -> OpenAPIConfig:
         ),
         render_plugins=[
             JsonRenderPlugin(path=["/", "/openapi.json"], media_type=MediaType.JSON),
-            YamlRenderPlugin(),
+            YamlOnce(),
         ],
     )
 

@@ -69,7 +69,7 @@ _LETTER = DeadLetterView(
 @get(
     "/dead",
     tags=["dead letters"],
-    **documented({200: DeadLetterList(dead=[_LETTER])}, InvalidQuery("limit", "expected int >= 1"), Away()),
+    **documented({200: DeadLetterList(dead=[_LETTER])}, InvalidQuery("limit", "expected a whole number >= 1"), Away()),
 )
 async def dead_letters(parts: Injected, limit: Limit = 100) -> DeadLetterList:
     """List the launches that were given up."""

@@ -36,6 +36,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 
+from shared.complaints import in_words
 from shared.contract import UNDONE_COMMANDS
 from shared.errors import PipefleetError
 
@@ -290,8 +291,8 @@ _CLIENT_IS_GONE = "client disconnected prematurely"
 
 
 def complaint(text: str) -> str:
-    """A sentence of msgspec's without its path and marks, such as `expected str, got int`."""
-    sentence = text.partition(" - at ")[0].replace("`", "")
+    """A sentence of msgspec's without its path and marks, such as `expected text, got a whole number`."""
+    sentence = in_words(text.partition(" - at ")[0]).replace("`", "")
     for start, rest in (("Object missing required field ", "is missing"), ("Object contains unknown field ", "")):
         if sentence.startswith(start):
             name = sentence.removeprefix(start)

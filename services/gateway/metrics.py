@@ -32,7 +32,11 @@ _REFUSALS: dict[type[PipefleetError], str] = {
 OUTCOMES = ("queued", "reused", *_REFUSALS.values())
 
 _joins = cache(_JOINS.labels)
-_requests = cache(_REQUESTS.labels)
+
+
+@cache
+def _requests(handler: object, status: int) -> Counter:
+    return _REQUESTS.labels(getattr(handler, "handler_name", "none"), str(status))
 
 
 class _Answer(Protocol):
@@ -69,8 +73,7 @@ def counted(accept: Callable[[Parts, Launch], Awaitable[R]]) -> Callable[[Parts,
 async def count_answer(message: Message, scope: Scope) -> None:
     """See an answer that is about to be sent. A path that nobody has set up has no handler."""
     if message["type"] == "http.response.start":
-        handler = scope.get("route_handler")
-        _requests(getattr(handler, "handler_name", "none"), str(message["status"])).inc()
+        _requests(scope.get("route_handler"), message["status"]).inc()
 
 
 @get("/metrics", include_in_schema=False, sync_to_thread=False)

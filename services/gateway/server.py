@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
 import uvicorn
 from litestar import Litestar
 
@@ -15,12 +17,20 @@ from services.gateway.parts import Parts
 from services.gateway.request_traces import Traced
 from shared.process.lifecycle import Shutdown, shutdown_signals
 
+_log = structlog.get_logger()
+
 
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are for `shutdown_signals`."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """From its end on there are answers."""
+        await super().startup(sockets)
+        if self.started:
+            _log.info("gateway_started", host=self.config.host, port=self.config.port)
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second."""
@@ -41,10 +51,13 @@ async def serve(app: Litestar, parts: Parts) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here depends on who asks or by which scheme
         headers=headers.EVERYWHERE,
         timeout_graceful_shutdown=int(parts.settings.gateway_grace_s),
     )
-    logging.getLogger("uvicorn.error").addFilter(OnceASecond())
+    told = logging.getLogger("uvicorn.error")
+    told.addFilter(OnceASecond())
+    told.setLevel(logging.WARNING)  # of its eight lines about start and stop we have two
     server = _Server(config)
     async with shutdown_signals() as shutdown:
         serving = asyncio.create_task(server.serve())
@@ -54,6 +67,7 @@ async def serve(app: Litestar, parts: Parts) -> None:
         await asyncio.wait({stopping})
     if not serving.cancelled():
         serving.result()
+    _log.info("gateway_stopped")
 
 
 async def _stop(server: uvicorn.Server, serving: asyncio.Task[None], parts: Parts, shutdown: Shutdown) -> None:

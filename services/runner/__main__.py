@@ -28,6 +28,8 @@ import gc
 from contextlib import AsyncExitStack
 from functools import partial
 
+import structlog
+
 from services.runner.direct_launch import adopt
 from services.runner.forking.forks import Zygote
 from services.runner.forking.mould import Mould
@@ -49,6 +51,8 @@ from shared.redis.connection import connect
 from shared.sealing import Seals
 from shared.sweep import Sweep
 from shared.tracing import traces
+
+log = structlog.get_logger()
 
 
 async def main(configuration: RunnerSettings, first: Mould) -> None:
@@ -73,6 +77,7 @@ async def main(configuration: RunnerSettings, first: Mould) -> None:
         if port := configuration.health_port:
             tell = await stack.enter_async_context(measured(runner, sweep, zygote.begun))
             await stack.enter_async_context(health_server(port, lambda: supervisor.ready, tell))
+        log.info("runner_started", runner=name, start=runner.start, slots=slots.count)
         if not auto_start:
             await supervisor.stand_by(shutdown)
         elif configuration.daily_room_url:
@@ -81,6 +86,7 @@ async def main(configuration: RunnerSettings, first: Mould) -> None:
             await supervisor.serve_one(shutdown, supervisor.next_waiting)
     for connection in (claims, inbox, redis):
         await connection.aclose()
+    log.info("runner_stopped", runner=name)
 
 
 if __name__ == "__main__":

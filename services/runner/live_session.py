@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -94,6 +94,7 @@ class LiveSession:
         self._process = process
         self._renewed_at = renewed_at
         self._lost = False
+        self._loss_counted = False
         self._settled = False
         self._waits_for_client = claim.launch.transport == "webrtc"
         self._ordered: Reason | None = None
@@ -218,8 +219,8 @@ class LiveSession:
         """The lease is another's: stop the bot now, and write nothing more."""
         if self._settled or self._lost:
             return
+        self._count_loss("taken")
         self._log.warning("lease_lost")
-        self._runner.leases_lost["taken"] += 1
         self._lost = True
         self._process.kill()
 
@@ -304,9 +305,15 @@ class LiveSession:
     def _fence(self) -> None:
         """The lease was not renewed for too long: another may have the session soon."""
         self._log.warning("fenced", unrenewed_s=round(time.monotonic() - self._renewed_at, 1))
-        self._runner.leases_lost["fenced"] += 1
+        self._count_loss("fenced")
         self._ordered = self._ordered or Reason.LEASE_LOST
         self._process.kill()
+
+    def _count_loss(self, how: Literal["taken", "fenced"]) -> None:
+        """A lease that could not be renewed is mostly another's soon: it counts once, as what was seen first."""
+        if not self._loss_counted:
+            self._loss_counted = True
+            self._runner.leases_lost[how] += 1
 
     async def _settle(self) -> bool:
         self._timers.stop_all()
@@ -317,7 +324,8 @@ class LiveSession:
         if isinstance(following, Launch) and await self._dismissed_within(self._pause_s(reason)):
             following = conclude(self._launch, Reason.LEFT, "", self._settings.max_attempts)
         self._trace.over(reason, well=isinstance(following, Ended))
-        self._log.info("attempt_over", reason=reason, message=message, next=type(following).__name__.lower())
+        tell = self._log.info if isinstance(following, Ended) else self._log.warning
+        tell("attempt_over", reason=reason, message=message, next=type(following).__name__.lower())
         # Afterwards the lease is gone.
         self._writes.put(self._call_log.write)
         self._writes.put(partial(self._write_settlement, following))
@@ -337,8 +345,9 @@ class LiveSession:
         # Before the next attempt can be claimed, perhaps by this very runner.
         await self._runner.inbox.hand_over(self._launch.session_id)
         if not await self._runner.launches.settle(self.claim, self._runner.name, following):
-            self._log.warning("lease_lost", while_settling=True)
-            self._runner.leases_lost["taken"] += 1
+            if not self._lost:
+                self._log.warning("lease_lost", while_settling=True)
+            self._count_loss("taken")
 
     async def _listen_for_commands(self) -> None:
         if self._lost:

@@ -18,6 +18,7 @@ import structlog
 from services.runner.forking.forks import SessionProcess, Strays
 from services.runner.live_session import LiveSession, Runner
 from services.runner.slots import Slots
+from services.runner.trouble import Trouble
 from shared import draining
 from shared.claims import Claims
 from shared.commands import Received
@@ -43,7 +44,6 @@ RENEW_AGAIN_S = 0.5
 COLD_WAIT_S = 1.0
 """How long a runner that was started for one launch waits for one to be there."""
 AFTER_FAULT_S = 1.0
-COMPLAIN_EVERY_S = 30.0
 HAND_BACK_WITHIN_S = 5.0
 """How long, beyond the stop grace, handing sessions back may take; then their leases are left to go stale."""
 
@@ -63,12 +63,17 @@ class Supervisor:
         self._state: Literal["ready", "draining", "gone"] = "ready"
         self._strays = Strays()
         self._redis_answers = False
-        self._complain_at = 0.0
+        self._away = Trouble("redis_away", "redis_back")
+        self._renewals = Trouble("leases_not_renewed", "leases_renewed_again")
 
     @property
     def ready(self) -> bool:
-        """Whether this runner can do its work: Redis answers, and each slot is warm or at work."""
-        return self._redis_answers and self._slots.free + len(self._sessions) >= self._slots.count
+        """Whether this runner can do its work: Redis answers, bots import, and each slot is warm or at work.
+
+        A rollout waits for it: with a bot that does not import it must not go on to the last runner of the old one.
+        """
+        filled = self._slots.free + len(self._sessions) >= self._slots.count
+        return self._redis_answers and not self._slots.error and filled
 
     async def stand_by(self, shutdown: Shutdown) -> None:
         """Serve any launch until asked to stop; then finish what runs, or hand it back when that is insisted on."""
@@ -231,9 +236,10 @@ class Supervisor:
             try:
                 lost = await self._runner.launches.renew(self._runner.name, list(sessions))
             except Unavailable as error:
-                log.warning("leases_not_renewed", sessions=len(sessions), error=str(error))
+                self._renewals.failed(time.monotonic(), sessions=len(sessions), error=str(error))
                 pause_s = min(pause_s, RENEW_AGAIN_S)
                 continue
+            self._renewals.worked(time.monotonic())
             for entry, session in sessions.items():
                 if entry in lost:
                     session.lose()
@@ -295,15 +301,13 @@ class Supervisor:
             try:
                 answer = await call()
             except Unavailable as error:
-                first = self._redis_answers or not self._complain_at
-                if first and time.monotonic() >= self._complain_at:
-                    self._complain_at = time.monotonic() + COMPLAIN_EVERY_S
-                    log.warning("redis_away", error=str(error))
+                self._away.failed(time.monotonic(), error=str(error))
                 self._redis_answers = False
                 if self._state != "ready":
                     return None
                 await asyncio.sleep(backoff_s(tries))
             else:
                 self._redis_answers = True
+                self._away.worked(time.monotonic())
                 return answer
         return None

@@ -3,6 +3,7 @@
 `session_id`, `attempt` and `trace_id` are bound once, where a launch is read. No speech, no tokens.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, TextIO, TypeAlias
 
+import msgspec
 import structlog
 
 from shared.contract import Launch
@@ -72,14 +74,16 @@ def setup(service: str, *, level: str, form: Form, strike: Callable[[str], str] 
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if console
-        else structlog.processors.JSONRenderer()
+        else structlog.processors.JSONRenderer(_json)
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
     ]
-    if not console:
+    if console:
+        shared.append(_obeyed_by_no_terminal)
+    else:
         shared.append(_TRACEBACKS)
         sys.excepthook = _crashed
     handler = logging.StreamHandler(sys.stderr)
@@ -106,6 +110,22 @@ def setup(service: str, *, level: str, form: Form, strike: Callable[[str], str] 
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _json(line: Any, default: Callable[[Any], Any]) -> str:
+    """In a third of the time of the standard library, which also takes text that is not Unicode."""
+    try:
+        return msgspec.json.encode(line, enc_hook=default).decode()
+    except (UnicodeError, TypeError, ValueError, RecursionError):
+        return json.dumps(line, default=default)
+
+
+def _obeyed_by_no_terminal(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Spell out what a terminal would act on: callers and bots choose some of these texts. JSON does so itself."""
+    for name, value in line.items():
+        if isinstance(value, str) and not value.isprintable():
+            line[name] = "".join(one if one.isprintable() or one in "\n\t" else repr(one)[1:-1] for one in value)
+    return line
 
 
 def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -122,6 +122,10 @@ class _Timed(AbstractConnection):
         self._sent_at = None
 
 
+class _NotPrimary(RedisConnectionError):  # noqa: N818 - it says what it is
+    """A server that is a replica: another connection may lead to the primary."""
+
+
 class _Demotable(_Timed):
     """Parts with a server that has become a replica: a new connection may lead to the new primary."""
 
@@ -130,7 +134,7 @@ class _Demotable(_Timed):
             answer = await super().read_response(*args, **kwargs)
         except ReadOnlyError as error:
             await self.disconnect(nowait=True)
-            raise RedisConnectionError(f"not the primary: {error}") from None
+            raise _NotPrimary(f"not the primary: {error}") from None
         self._received()
         return answer
 
@@ -240,7 +244,7 @@ class _Watched(redis.Connection):
         # Right after a failover a sentinel may not have heard of it yet.
         await self.send_command("ROLE", check_health=False)
         if (await self.read_response())[0] != "master":
-            raise RedisConnectionError(f"{self.host}:{self.port} is not the primary")
+            raise _NotPrimary(f"{self.host}:{self.port} is not the primary")
 
 
 class _WatchedTcp(_Watched, _Tcp):
@@ -261,13 +265,19 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError) as error:
-        _note_failure("timeout" if isinstance(error, RedisTimeoutError) else "connection")
+        _note_failure(_failed_by(error))
         raise Unavailable(f"Redis does not answer: {error}") from error
     except ResponseError as error:
         if isinstance(error, NOT_NOW) or str(error).startswith(NOT_NOW_TEXTS):
             _note_failure("refusal")
             raise Unavailable(f"Redis does not write: {error}") from error
         raise
+
+
+def _failed_by(error: RedisConnectionError | RedisTimeoutError) -> FailedBy:
+    if isinstance(error, _NotPrimary):
+        return "refusal"
+    return "timeout" if isinstance(error, RedisTimeoutError) else "connection"
 
 
 def _note_failure(by: FailedBy) -> None:

@@ -13,6 +13,8 @@ from tests.processes import ROOT
 RESULTS = ROOT / "docs" / "performance"
 FULL = os.environ.get("BENCH") == "full"
 """Figures are wanted."""
+LONGEST_S = 1200
+"""The longest that one benchmark may take of these."""
 _FIGURES = pytest.StashKey[Figures]()
 
 N = TypeVar("N", int, float)
@@ -30,7 +32,13 @@ class Scale:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where only is to be seen that a benchmark runs, one of its cases is enough."""
+    """A full benchmark may take longer than a test; where only is to be seen that it runs, one case is enough.
+
+    The time of a test begins before its fixtures, so they come too late to give it more.
+    """
+    for item in items if FULL else ():
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(LONGEST_S), append=False)
     seen: set[tuple[Path, str]] = set()
     left_out = []
     for item in items if not FULL else ():
@@ -52,13 +60,6 @@ def scale() -> Scale:
 def figures(request: pytest.FixtureRequest) -> Figures:
     """Where a benchmark notes what it has found."""
     return request.config.stash.setdefault(_FIGURES, Figures())
-
-
-@pytest.fixture(autouse=True)
-def _long_enough(request: pytest.FixtureRequest, scale: Scale) -> None:
-    """A full benchmark is given more time than a test."""
-    if scale.full:
-        request.node.add_marker(pytest.mark.timeout(1200))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -51,8 +51,14 @@ def flood(body: dict[str, Any]) -> None:
     Path(body["record"]).write_text(str(time.monotonic() - started))
 
 
+def flood_and_crash(_: dict[str, Any]) -> None:
+    for number in range(5_000):
+        os.write(1, b"line %d\n" % number)
+    crash({})
+
+
 def nothing(_: dict[str, Any]) -> None:
     pass
 
 
-ACTS = {"say": say, "crash": crash, "flood": flood, "nothing": nothing}
+ACTS = {"say": say, "crash": crash, "flood": flood, "flood and crash": flood_and_crash, "nothing": nothing}

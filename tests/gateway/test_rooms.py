@@ -85,6 +85,8 @@ def test_what_is_no_room_is_refused_without_being_quoted(url: str) -> None:
         ("https://daily.co/room", "ROOM_HOSTS"),
         ("https://evil.example/.daily.co", "ROOM_HOSTS"),
         ("https://daily.co.evil.example/room", "ROOM_HOSTS"),
+        # It leads to that address, whatever its zone is called; and it was let pass.
+        ("https://[2001:db8::1%25.daily.co]/room", "zone"),
         ("https://example.daily.co/", "name a room"),
         ("https://example.daily.co", "name a room"),
     ],

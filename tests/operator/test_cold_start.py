@@ -112,7 +112,7 @@ async def test_a_cold_runner_that_cannot_start_is_seen_in_the_history_of_its_ses
     operator = start(JOIN_TIMEOUT="soon")
     launch = await offer(redis)
     await operator.said("cold_start_failed")
-    assert "JOIN_TIMEOUT: expected `float`, got 'soon'" in operator.output()
+    assert "JOIN_TIMEOUT: expected a number, got 'soon'" in operator.output()
 
     async def told() -> bool:
         return "the cold runner exited with code 1" in str(await redis.xrange(f"{{bot}}:session:{launch.session_id}"))

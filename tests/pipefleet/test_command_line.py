@@ -54,6 +54,17 @@ async def test_a_session_is_begun_shown_commanded_and_ended_from_a_terminal(
         assert (said.code, said.json["outcome"], said.json["reason"]) == (1, "unhandled", "no_pipeline")
         assert (to_all.code, to_all.out.splitlines()[1].split()[:2]) == (1, [session, "unhandled"])
 
+        alone = await fleet.join(transport="webrtc", labels={"team": "b"})
+        to_b = ("say", "all", "Hello.", "--label", "team=b")
+        unheard, told, one = await asyncio.gather(
+            run(*to_b, "--wait", "0.2"), run(*to_b), run("say", alone["session_id"], "Hello.", "--wait", "0.2")
+        )
+        assert (unheard.code, "no answer yet" in unheard.out) == (1, True)
+        assert (told.code, told.out.split()[-1]) == (0, "accepted")
+        assert (one.code, "no answer yet" in one.out) == (1, True)
+        await run("leave", alone["session_id"])
+        await fleet.event(alone["session_id"], Ended)
+
         left = await run("leave", room)
         assert (left.code, left.out) == (0, f"{session} was told to leave\n")
         await fleet.event(session, Ended)
@@ -143,12 +154,15 @@ async def test_keys_come_from_the_environment_or_a_file_and_refusals_are_the_gat
         (["sessions", "--watch"], 3, "pipefleet: No gateway answers at http://127.0.0.1:1: Connection refused\n"),
         (["nothing"], 2, "invalid choice: 'nothing'"),
         (["join", "--key", "secret"], 2, "unrecognized arguments: --key"),
+        (["join", "--wait"], 2, "--wait is for a room: here somebody must first open the link"),
         (["join", "--body", "{"], 2, "pipefleet: this is not JSON"),
         (["join", "--label", "team"], 2, "a label is name=value, and not 'team'"),
         (["join", "--token-file", "/nonexistent"], 2, "pipefleet: /nonexistent cannot be read"),
         (["say", "one", "hello", "--label", "a=b"], 2, "--label chooses among all sessions"),
         (["logs", "--since", "yesterday"], 2, "a time is such as 90s, 10m, 2h or 1d"),
-        (["fleet", "--url", "127.0.0.1:4444"], 2, "the gateway's address must be such as http://127.0.0.1:4444"),
+        (["fleet", "--url", "127.0.0.1:4444"], 2, "begins with http:// or https://, and '127.0.0.1:4444' does not"),
+        (["fleet", "--key-file", "/none"], 2, "pipefleet: /none cannot be read: No such file or directory\n"),
+        (["doctor", "front"], 2, "there is no 'front'; there are gateway, operator, runner\n"),
     ],
 )
 async def test_what_cannot_be_done_is_said_once_with_its_exit_code(

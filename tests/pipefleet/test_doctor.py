@@ -152,7 +152,7 @@ async def test_a_bot_that_does_not_import_keys_that_lack_and_a_key_that_daily_re
     assert "DAILY_API_KEY" in found["daily"]["remedy"]
     assert "Start one" in found["runners"]["remedy"]
     assert "point PIPEFLEET_URL at it" in found["gateway"]["remedy"]
-    assert "LEASE: expected `float`, got 'soon'" in findings(second)["settings"]["found"]
+    assert "LEASE: expected a number, got 'soon'" in findings(second)["settings"]["found"]
     assert "the key is that of example" in right.out
     assert "the-wrong-secret" not in first.out + first.error + second.out
 

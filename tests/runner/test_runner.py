@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from services.runner.forking.process_names import ZYGOTE
@@ -31,7 +32,7 @@ from shared.launches import Launches, after
 from shared.redis.connection import Redis
 from shared.redis.streams import between
 from tests.launching import SCRIPTED, Record, offer, records, send
-from tests.processes import Child, Children, children_called, session_event, until_gone
+from tests.processes import Child, Children, children_called, free_port, session_event, until_gone
 
 BOTS = SCRIPTED.parent
 StartRunner = Callable[..., Child]
@@ -98,11 +99,16 @@ async def test_a_bot_that_raises_fails_its_session_with_type_message_and_place(
     assert "s3cret" not in runner.output()
 
 
-async def test_a_bot_that_does_not_import_fails_its_session_with_the_reason(redis: Redis, start: StartRunner) -> None:
-    start(BOT=str(BOTS / "broken.py"))
+async def test_a_bot_that_does_not_import_fails_its_session_with_the_reason_and_its_runner_is_not_ready(
+    redis: Redis, start: StartRunner
+) -> None:
+    start(BOT=str(BOTS / "broken.py"), HEALTH_PORT=str(port := free_port()))
     launch = await offer(redis)
     failed = await one(redis, launch.session_id, Failed)
     assert failed.reason is Reason.BOT_IMPORT_ERROR
+    # A rollout of such a bot came to its end, and no runner of the old one was left.
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(f"http://127.0.0.1:{port}/readyz")).status_code == 503
     assert failed.message.startswith("RuntimeError: half of me is missing (broken.py:3 in <module>: raise")
 
 
@@ -470,7 +476,7 @@ async def test_an_auto_start_runner_with_a_room_puts_its_bot_into_that_room(
 async def test_a_bad_setting_stops_the_runner_with_the_variables_name(start: StartRunner) -> None:
     runner = start(RUNNER_SLOTS="many", LEASE="-1")
     assert await runner.wait() != 0
-    assert "RUNNER_SLOTS: expected `int`" in runner.output()
+    assert "RUNNER_SLOTS: expected a whole number" in runner.output()
     assert "LEASE: expected" in runner.output()
 
 

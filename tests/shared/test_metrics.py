@@ -90,7 +90,12 @@ async def test_calls_that_come_to_nothing_are_counted_by_why(own_redis: RedisSer
         await client.client_pause(400)
         with pytest.raises(Unavailable), translated():
             await client.get("a")
-    assert seen.failures == ["connection", "refusal", "timeout"]
+    async with connect(own_redis.url, retries=0) as client:
+        await client.config_set("maxmemory", "0")
+        await client.replicaof("127.0.0.1", "1")
+        with pytest.raises(Unavailable), translated():
+            await client.set("a", "b")
+    assert seen.failures == ["connection", "refusal", "timeout", "refusal"]
 
 
 async def test_an_event_loop_that_does_not_turn_is_seen() -> None:

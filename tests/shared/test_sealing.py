@@ -19,6 +19,7 @@ def a_key() -> str:
 
 OLD, NEW = a_key(), a_key()
 LAUNCH = a_launch(transport="daily", token="the-token", body={"who": "the-patient"}, labels={"team": "one"})
+ID: dict[str, Any] = {"command_id": "c1", "reply_to": "g1", "expires_s": 3.0}
 
 
 def test_a_sealed_launch_shows_neither_token_nor_body_and_opens_to_what_it_was() -> None:
@@ -54,8 +55,20 @@ def test_what_is_sealed_is_not_sealed_twice() -> None:
 
 def test_what_was_sealed_for_one_session_does_not_open_in_another() -> None:
     moved = msgspec.structs.replace(a_launch(), sealed=Seals(NEW).closed(LAUNCH).sealed)
-    with pytest.raises(BadEntry, match="sealed for another session, or changed since"):
+    with pytest.raises(BadEntry, match="sealed for something else, or changed since"):
         Seals(NEW).opened(moved)
+
+
+def test_a_launch_and_a_command_of_one_session_do_not_open_as_each_other() -> None:
+    """A command in the place of its session's launch was no `BadEntry`, but the end of whoever read it."""
+    seals, its = Seals(NEW), LAUNCH.session_id
+    command = seals.closed_command(its, Custom(**ID, data={"token": "other", "body": None}))
+    assert isinstance(command, Sealed)
+    for sealed in (command.sealed, seals._seal(b'{"body":1}', "launch", its), seals._seal(b"\xff", "launch", its)):
+        with pytest.raises(BadEntry):
+            seals.opened(msgspec.structs.replace(LAUNCH, sealed=sealed))
+    with pytest.raises(BadEntry, match="sealed for something else"):
+        seals.opened_command(its, msgspec.structs.replace(command, sealed=seals.closed(LAUNCH).sealed))
 
 
 @pytest.mark.parametrize("spoilt", ["", "no dot", ".", "{name}.", "{name}.not base64!", "{name}.QUJD", "{sealed}AAAA"])
@@ -64,9 +77,6 @@ def test_what_was_tampered_with_is_refused(spoilt: str) -> None:
     text = spoilt.format(name=sealed.partition(".")[0], sealed=sealed) or "."
     with pytest.raises(BadEntry):
         Seals(NEW).opened(msgspec.structs.replace(LAUNCH, sealed=text))
-
-
-ID: dict[str, Any] = {"command_id": "c1", "reply_to": "g1", "expires_s": 3.0}
 
 
 @pytest.mark.parametrize(

@@ -67,13 +67,13 @@ def test_all_that_is_wrong_is_said_at_once_by_variable_with_what_was_expected() 
     with pytest.raises(SettingsError) as raised:
         load(Sample, environ)
     assert str(raised.value).splitlines() == [
-        "MAX_ATTEMPTS: expected `int` >= 1, got '0'",
+        "MAX_ATTEMPTS: expected a whole number >= 1, got '0'",
         "NEEDED: is not set",
-        "SLOTS: expected `int`, got 'none'",
-        "PORT: expected `int` <= 65535, got '70000'",
+        "SLOTS: expected a whole number, got 'none'",
+        "PORT: expected a whole number <= 65535, got '70000'",
         "ON: expected one of 0, 1, true, false, got 'maybe'",
         "MODE: expected one of slow, fast, got 'odd'",
-        "RATIO: expected `float` > 0.0, got '0'",
+        "RATIO: expected a number > 0.0, got '0'",
     ]
 
 

@@ -13,6 +13,7 @@ from litestar.connection import ASGIConnection
 from services.gateway.access import keys
 from services.gateway.access.keys import Key
 from services.gateway.errors import Forbidden, HttpError, TooOften, Unauthorized
+from services.gateway.request_headers import header
 
 OPEN = {"access": "open"}
 """For everyone."""
@@ -44,7 +45,8 @@ class Keys:
             Unauthorized: it has no key that we know, or one that is not good any more.
             Forbidden: its key may start sessions, and this is something else.
         """
-        shown = presented(connection.headers.get("authorization", ""), connection.headers.get("x-bot-secret", ""))
+        authorization, secret = header(connection.scope, b"authorization"), header(connection.scope, b"x-bot-secret")
+        shown = presented(authorization or "", secret or "")
         key = keys.known(shown, self._all)
         if key is None:
             raise Unauthorized(NO_KEY)

@@ -14,6 +14,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from services.gateway.errors import Forbidden, NotJson
+from services.gateway.request_headers import header
 from services.gateway.settings import loopback
 
 ELSEWHERE = "Without keys requests from web pages of other sites are refused."
@@ -42,11 +43,11 @@ def local_only(origins: Sequence[str]) -> Asked:
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         if handler.opt.get("host") == "any":
             return
-        host = connection.headers.get("host", "")
+        host = header(connection.scope, b"host") or ""
         match = _HOST.fullmatch(host)
         if not match or not loopback((match["ipv6"] or match["name"] or "").lower()):
             raise Forbidden(NOT_LOCAL)
-        origin = connection.headers.get("origin")
+        origin = header(connection.scope, b"origin")
         if origin is not None and origin.partition("://")[2].lower() != host.lower() and origin not in origins:
             raise Forbidden(ELSEWHERE)
 
@@ -59,7 +60,7 @@ async def json_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRoute
     Raises:
         NotJson: it says something else, or nothing.
     """
-    headers = connection.headers
-    has_body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-    if has_body and not _JSON.fullmatch(headers.get("content-type", "")):
+    scope = connection.scope
+    has_body = (header(scope, b"content-length") or "0") != "0" or header(scope, b"transfer-encoding") is not None
+    if has_body and not _JSON.fullmatch(header(scope, b"content-type") or ""):
         raise NotJson

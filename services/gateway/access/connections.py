@@ -20,7 +20,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from services.gateway.errors import HeadTooLarge, HttpError, NotHttp, TooManyConnections, TooSlow, body_of
+from services.gateway.errors import HeadTooLarge, HttpError, NotHttp, TooLarge, TooManyConnections, TooSlow, body_of
 from services.gateway.events.stream import ABORT
 
 HEAD_S = 10.0
@@ -28,6 +28,9 @@ HEAD_S = 10.0
 BODY_S = 30.0
 """How long its body may take: 1 MB at 280 kbit/s."""
 LARGEST_HEAD = 32_768
+MOST_SENT = 8_388_608
+"""Of a body, with all that stands around its chunks. The application refuses one long before that, and its client is
+to read so; who goes on sending is cut off."""
 MOST_CONNECTIONS = 10_000
 SPARE_FILES = 100
 """Files that the process needs besides: those of Redis, the log, the page."""
@@ -58,6 +61,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **named)
         self._doing = _Doing.NOTHING
         self._head = 0
+        self._sent = 0
         self._due = math.inf
         self._complaint: HttpError | None = None
         self._most = most_connections()
@@ -77,18 +81,35 @@ class Connection(HttpToolsProtocol):
             self._head += len(data)
             if self._head > LARGEST_HEAD:
                 self._refuse(HeadTooLarge())
+        elif self._doing is _Doing.BODY and not self.transport.is_closing():
+            self._sent += len(data)
+            if self._sent > MOST_SENT:
+                self._cut_short(TooLarge())
 
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
-        self._doing, self._head, self._due = _Doing.HEAD, 0, time.monotonic() + HEAD_S
+        self._doing, self._head, self._sent, self._due = _Doing.HEAD, 0, 0, time.monotonic() + HEAD_S
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header is there; behind the body it is a trailer, which nobody here reads.
+
+        uvicorn puts trailers among the headers, in front of the application that is only about to look at them. So a
+        key or a host would come past whatever a proxy has seen of the head, and there is no end to how many.
+        """
+        if self._doing is _Doing.HEAD:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there, and the application is called."""
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > LARGEST_HEAD:
+        size, hosts = len(self.url), 0
+        for name, value in self.headers:
+            size += len(name) + len(value)
+            hosts += name == b"host"
+        if size > LARGEST_HEAD:
             self._complaint = HeadTooLarge()
             raise _RefusedError
-        if sum(name == b"host" for name, _ in self.headers) > 1:
+        if hosts > 1:
             raise _RefusedError
         super().on_headers_complete()
         self._doing, self._due = _Doing.BODY, time.monotonic() + BODY_S
@@ -112,12 +133,10 @@ class Connection(HttpToolsProtocol):
         waits_for_us = self.flow.read_paused or (served and self._doing is _Doing.NOTHING)
         if now < self._due or waits_for_us or self.transport.is_closing():
             return
-        if cycle and served and cycle.response_started:
-            self.transport.abort()
-        elif self._doing is _Doing.NOTHING:
+        if self._doing is _Doing.NOTHING:
             self.transport.close()  # without a word: a browser that opened it beforehand would take it for an answer
         else:
-            self._refuse(TooSlow())
+            self._cut_short(TooSlow())
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request."""
@@ -126,6 +145,16 @@ class Connection(HttpToolsProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         # The parser reads no further, so this is the connection's last request.
         self.cycle.keep_alive = False
+
+    def _cut_short(self, error: HttpError) -> None:
+        """Part with a client in the middle of its request."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if self._doing is not _Doing.HEAD and cycle and cycle.response_complete:
+            self.transport.close()  # it has its answer
+        elif cycle and cycle.response_started and not cycle.response_complete:
+            self.transport.abort()
+        else:
+            self._refuse(error)
 
     def _refuse(self, error: HttpError) -> None:
         content = msgspec.json.encode(body_of(error))
@@ -152,7 +181,7 @@ class OnceASecond(logging.Filter):
         self._last: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is written. Errors and what is told at start and stop always are."""
+        """Whether it is written. Errors always are."""
         if record.levelno != logging.WARNING or not isinstance(record.msg, str):
             return True
         if record.created - self._last.get(record.msg, 0.0) < 1.0:

@@ -76,7 +76,7 @@ _EXAMPLE = SessionEntry(
     tags=["pipecat"],
     **documented(
         {200: SessionPage(total_count=1, sessions=[_EXAMPLE])},
-        InvalidQuery("limit", "expected int >= 1"),
+        InvalidQuery("limit", "expected a whole number >= 1"),
         NotFound("There is no agent of this name, but sales, support."),
         Away(),
     ),

@@ -232,6 +232,8 @@ async def _transport(
         return DailyTransport(runner_args.room_url, runner_args.token, persona.name or "", params)
     if transcribes:
         raise LaunchRefused("STT daily is for Daily rooms only.")
+    if type(runner_args) is RunnerArguments:
+        raise LaunchRefused("The assistant has nobody to talk to with transport none: it needs daily or webrtc.")
     return await create_transport(runner_args, {"webrtc": _params, "eval": _eval_params})
 
 

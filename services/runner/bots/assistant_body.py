@@ -41,6 +41,7 @@ class AssistantBody(OriginalFields, frozen=True, kw_only=True, rename="camel"):
     )
     daily_api_key: Name | None = msgspec.field(default=None, name="daily_api_key")
     daily_api_url: Name | None = msgspec.field(default=None, name="daily_api_url")
+    """As Pipecat's own runner gives it; it can be no other than that of the settings."""
     pipefleet: About = About()
 
 

@@ -20,7 +20,7 @@ def params(settings: AssistantSettings, body: AssistantBody, persona: Persona, *
     """How to be in the room, whether it transcribes, and which call that waits is to be taken into it.
 
     Raises:
-        LaunchRefused: there is no key to take the call with.
+        LaunchRefused: there is no key to take the call with, or it should go to somebody else.
     """
     given = DailyParams(audio_in_enabled=True, audio_out_enabled=True)
     if transcribes:
@@ -34,11 +34,14 @@ def params(settings: AssistantSettings, body: AssistantBody, persona: Persona, *
                 "dialin_settings need a daily_api_key, or the variable DAILY_API_KEY, which is not set."
             )
         bot_logs.hide(key)
+        if body.daily_api_url and body.daily_api_url.rstrip("/") != settings.daily_api_url.rstrip("/"):
+            # The key goes there, and the request is made from where the runner is.
+            raise LaunchRefused("daily_api_url must be what DAILY_API_URL is here, if it is given at all.")
         given.dialin_settings = DailyDialinSettings(
             call_id=body.dialin_settings.call_id, call_domain=body.dialin_settings.call_domain
         )
         given.api_key = key
-        given.api_url = body.daily_api_url or settings.daily_api_url
+        given.api_url = settings.daily_api_url
     return given
 
 

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from pipecat.adapters.llm.services.open_ai_adapter import OpenAILLMAdapter
+from pipecat.adapters.llm.base_llm_adapter import BaseLLMAdapter
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import Frame, LLMContextFrame, LLMFullResponseEndFrame, LLMFullResponseStartFrame
 from pipecat.processors.aggregators.llm_context import LLMContext, standard_message_text
 from pipecat.processors.frame_processor import FrameDirection
@@ -16,11 +17,31 @@ from services.runner.bots.offline_answers import answer
 NOT_UNDERSTOOD = "Sorry, I did not catch that."
 
 
+class _NoProvider(BaseLLMAdapter[Any]):  # type: ignore[no-untyped-call]  # its check of subclasses
+    """Gives contexts to nobody. The one that a service gets by itself imports all of OpenAI's, a third of a second."""
+
+    @property
+    def id_for_llm_specific_messages(self) -> str:
+        """Whose messages of a context are for this service alone: nobody's."""
+        return "offline"
+
+    async def get_llm_invocation_params(self, context: LLMContext, **_: Any) -> Any:
+        """What a provider would be called with."""
+        return {"messages": self.get_messages(context)}
+
+    def to_provider_tools_format(self, _: ToolsSchema) -> list[Any]:
+        """What a provider would be told of the tools."""
+        return []
+
+    def get_messages_for_logging(self, context: LLMContext) -> list[dict[str, Any]]:
+        """What Pipecat may write into its own log."""
+        return [dict(message) for message in context.get_messages() if isinstance(message, dict)]
+
+
 class OfflineLLMService(LLMService[Any]):
     """Answers the last message of the context. It calls no functions, and follows no instructions."""
 
-    # The one that any service gets by itself; named here, it is imported before the fork.
-    adapter_class = OpenAILLMAdapter
+    adapter_class = _NoProvider
 
     def __init__(self, *, name_of_bot: str = "Pipefleet's assistant", **kwargs: Any) -> None:
         """Build the service.

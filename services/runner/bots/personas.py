@@ -29,7 +29,8 @@ BUILT_IN = Persona(
 SOMEBODY = "the caller"
 """The participant where nobody has said a name."""
 
-_PLACE = re.compile(r"\{\{\s*(.*?)\s*\}\}")
+_PLACE = re.compile(r"\{\{([^{}\n]*)\}\}")
+"""A text comes with a launch: what is found between the braces must not be looked for in more ways than one."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def filled(text: str, call: Call) -> str:
     """The text with its places filled; a label that the launch does not have leaves nothing."""
 
     def value(place: re.Match[str]) -> str:
-        name = place[1]
+        name = place[1].strip()
         if name.startswith("labels."):
             return call.labels.get(name.removeprefix("labels."), "")
         return call.bot if name == "bot" else call.participant or SOMEBODY
@@ -100,7 +101,7 @@ def _load(file: Path) -> Persona:
 def _check_places(persona: Persona, where: str) -> None:
     for field in ("instructions", "greeting"):
         text: Any = getattr(persona, field)
-        for name in _PLACE.findall(text or ""):
+        for name in map(str.strip, _PLACE.findall(text or "")):
             if name not in {"participant", "bot"} and not re.fullmatch(r"labels\.\S+", name):
                 known = "participant, bot and labels.<name>"
                 raise LaunchRefused(f"{where}: {field}: there is no {{{{ {name} }}}}; there are {known}.")

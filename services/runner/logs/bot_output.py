@@ -10,6 +10,7 @@ import fcntl
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable
 
 import structlog
@@ -23,6 +24,8 @@ AT_ONCE = 200
 LONGEST_LINE = 4_000
 KEPT_BYTES = 1024 * 1024
 """The file is emptied when so much of it has been read, and what is more than this behind is skipped."""
+LAST_LINES = 50
+"""So many of the last lines of a process are logged, however many it had: they may tell what it died of."""
 SHORTEST_SECRET = 6
 """What is shorter is no secret, and to strike it out would make lines unreadable."""
 
@@ -41,7 +44,9 @@ class BotOutput:
         self._secrets: set[str] = set()
         self._log = log
         self._allowance = Allowance(PER_S, AT_ONCE)
-        self._dropped = 0
+        self._left_out = 0
+        self._latest: deque[str] = deque(maxlen=LAST_LINES)
+        """The last ones of those that were left out since a line was logged."""
 
     def whose(self, secrets: Iterable[str | None], **fields: str | int) -> None:
         """Name the session in each line from now on, and strike these out of all."""
@@ -78,6 +83,9 @@ class BotOutput:
         if last:
             self._say(self._rest)
             self._rest = b""
+            self._left_out -= len(self._latest)
+            while self._latest:
+                self._write(self._latest.popleft())
 
     def close(self) -> None:
         """The process is gone: log what is left."""
@@ -89,13 +97,18 @@ class BotOutput:
         said = line.decode(errors="replace").rstrip()
         if not said:
             return
-        if not self._allowance.take(time.monotonic()):
-            self._dropped += 1
-            return
+        if self._allowance.take(time.monotonic()):
+            self._write(said)
+            self._latest.clear()
+        else:
+            self._left_out += 1
+            self._latest.append(said[: LONGEST_LINE * 2])
+
+    def _write(self, said: str) -> None:
         for secret in self._secrets:
             said = said.replace(secret, "[token]")
-        told = {"dropped": self._dropped} if self._dropped else {}
-        self._dropped = 0
+        told = {"dropped": self._left_out} if self._left_out else {}
+        self._left_out = 0
         self._log.info("bot_output", said=said[:LONGEST_LINE], **told)
 
 

@@ -179,6 +179,32 @@ async def test_what_asks_for_another_protocol_is_answered_and_what_follows_it_is
     assert (answer.status, answer.code, answer.closed) == (400, "INVALID_BODY", True)
 
 
+TRAILERS = b"A: b\r\n" * 200_000
+BEHIND_ITS_BODY = b'14\r\n{"transport":"none"}\r\n0\r\nHost: localhost\r\n\r\n'
+HEADLESS = b"POST /join HTTP/1.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_what_stands_behind_a_body_is_no_header_of_the_request(server: Server) -> None:
+    """A key, or the name by which the gateway is called, came past a proxy in a trailer."""
+    answer = await server.answer(HEADLESS + BEHIND_ITS_BODY)
+    assert (answer.status, answer.code) == (403, "FORBIDDEN")
+
+
+@pytest.mark.parametrize("more", [TRAILERS, b"100000\r\n" + b" " * 0x100000 + b"\r\n"], ids=["trailers", "chunks"])
+async def test_a_body_that_has_no_end_is_cut_off(server: Server, more: bytes) -> None:
+    """One connection without a key made the process hold a gigabyte of trailers within three seconds."""
+    async with server.connected() as (_, writer):
+        writer.write(HEADLESS + (b"0\r\n" if more is TRAILERS else b""))
+        with pytest.raises(ConnectionError):
+            await _send(writer, more, 64)
+
+
+async def _send(writer: asyncio.StreamWriter, more: bytes, times: int) -> None:
+    for _ in range(times):
+        writer.write(more)
+        await writer.drain()
+
+
 async def test_every_answer_tells_browsers_what_not_to_do_with_it(server: Server) -> None:
     for raw in (get("/status"), get("/client/"), get("/nothing"), b"no HTTP at all\r\n\r\n"):
         headers = (await server.answer(raw)).headers

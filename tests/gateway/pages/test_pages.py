@@ -167,6 +167,16 @@ async def test_the_documentation_is_served_as_yaml_and_loads_nothing_from_elsewh
         assert "cdn" not in (await gateway.http.get(path)).text.lower()
 
 
+async def test_the_yaml_is_written_once_however_many_ask_for_it(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four requests a second for it, without a key, kept a gateway from serving anybody else."""
+    before = (await gateway.http.get("/schema/openapi.yaml")).text
+    monkeypatch.setattr("yaml.dump", lambda *_, **__: pytest.fail("it was written again"))
+    for name in ("openapi.yaml", "openapi.yml"):
+        assert (await gateway.http.get(f"/schema/{name}")).text == before
+
+
 def test_a_body_that_can_be_left_out_is_documented_so(document: Document) -> None:
     optional = {
         name

@@ -295,19 +295,15 @@ async def refusal(body: object, arguments: RunnerArguments | None = None) -> str
         ({"llm": "openai"}, "LLM openai needs the variable OPENAI_API_KEY, which is not set."),
         ({"voiceProvider": "siri"}, "There is no TTS 'siri'. There are: cartesia, elevenlabs, "),
         ({"persona": "chef"}, "There is no persona 'chef'. There are: none: PERSONAS_DIR is not set, or empty."),
-        ({"voiceParameters": {"stability": 2}}, "body: voiceParameters.stability: expected `float` <= 1.0"),
+        ({"voiceParameters": {"stability": 2}}, "body: voiceParameters.stability: expected a number <= 1.0"),
         ({"voice": "alloy"}, "TTS offline: eSpeak NG has no voice 'alloy'"),
         ({"language": "klingon"}, "language: there is no language 'klingon'"),
         ({"stt": "daily"}, "STT daily is for Daily rooms only."),
+        ({}, "The assistant has nobody to talk to with transport none"),
     ],
 )
 async def test_a_launch_that_cannot_be_is_refused_in_words(body: object, sentence: str) -> None:
     assert (await refusal(body)).startswith(sentence)
-
-
-async def test_arguments_for_another_transport_are_refused() -> None:
-    with pytest.raises(ValueError, match="Unsupported"):
-        await assistant.bot(RunnerArguments())
 
 
 @pytest.mark.parametrize(
@@ -315,7 +311,7 @@ async def test_arguments_for_another_transport_are_refused() -> None:
     [
         ("STT", "deepgram", "STT deepgram needs the extra pipecat-ai[deepgram], which is installed, and the variable "),
         ("LLM", "hal", "There is no LLM 'hal'."),
-        ("IDLE_TIMEOUT", "soon", "IDLE_TIMEOUT: expected `float`, got 'soon'"),
+        ("IDLE_TIMEOUT", "soon", "IDLE_TIMEOUT: expected a number, got 'soon'"),
         ("PERSONA", "chef", "PERSONA: there is no persona 'chef' in PERSONAS_DIR"),
         ("TOOLS", "/none.py", "TOOLS: /none.py is not a Python file"),
     ],
@@ -416,6 +412,16 @@ async def test_a_dial_in_reaches_daily_with_the_key_of_the_launch_or_of_the_runn
         await daily(DIAL_IN)
 
 
+async def test_a_launch_does_not_choose_who_gets_the_key_of_daily() -> None:
+    """A caller's `daily_api_url` was sent the runner's DAILY_API_KEY."""
+    for own in ({}, {"daily_api_key": "own"}):
+        for url in ("https://evil.example/v1", "https://api.daily.co.evil.example/v1", "http://169.254.169.254"):
+            with pytest.raises(LaunchRefused, match="daily_api_url must be what DAILY_API_URL is here"):
+                await daily({**DIAL_IN, **own, "daily_api_url": url}, daily_api_key="runner")
+    named = await daily({**DIAL_IN, "daily_api_url": "https://api.daily.co/v1/"}, daily_api_key="runner")
+    assert named._params.api_url == "https://api.daily.co/v1"
+
+
 async def test_the_room_itself_can_transcribe() -> None:
     params = (await daily({"stt": "daily", "language": "de"}))._params
     assert (params.transcription_enabled, params.transcription_settings.language) == (True, "de")
@@ -427,7 +433,7 @@ async def test_the_bot_has_its_personas_name_in_the_room() -> None:
 
 
 PROBE = """
-import os, socket
+import os, socket, sys
 def state(): return len(os.listdir('/proc/self/task')), [fd for fd in os.listdir('/proc/self/fd') if is_socket(fd)]
 def is_socket(fd):
     try: return os.readlink('/proc/self/fd/' + fd).startswith('socket:')
@@ -437,11 +443,15 @@ assert state() == (1, []), state()
 assert not assistant._warm_ears
 assistant.warm_up()
 assert state() == (1, []), state()
+assert 'openai' not in sys.modules
 """
 
 
-def test_importing_and_warming_up_starts_no_thread_and_opens_no_connection() -> None:
-    """The telemetry of onnxruntime does both; a process that forks must have one thread."""
+def test_importing_and_warming_up_starts_no_thread_opens_no_connection_and_loads_no_client_that_is_not_used() -> None:
+    """The telemetry of onnxruntime does the first two; a process that forks must have one thread.
+
+    OpenAI's client takes a third of a second, for which every runner's start would wait.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     environment.pop("ORT_DISABLE_TELEMETRY", None)
     probe = subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=False)

@@ -1,5 +1,6 @@
 """Personas from files and from launches."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,14 @@ def test_a_name_is_not_taken_for_a_template() -> None:
     assert personas.filled("Hi {{ participant }}", personas.Call("{{ bot }}", "Ada", {})) == "Hi {{ bot }}"
 
 
+@pytest.mark.parametrize("text", ["{{" + " " * 32_000, "{{" * 16_000, "{{ " * 10_000, "{" * 32_000 + "}"])
+def test_a_text_without_an_end_takes_no_longer_than_another(text: str) -> None:
+    """A launch's `instructions` of two braces and many spaces kept its bot busy for hours."""
+    began = time.process_time()
+    assert chosen(None, {"persona": {"instructions": text}}).instructions == text
+    assert time.process_time() - began < 1
+
+
 def test_an_unknown_persona_is_refused_with_those_that_there_are(folder: Path) -> None:
     with pytest.raises(LaunchRefused, match=r"no persona 'chef'. There are: poet, receptionist\."):
         chosen(folder, {"persona": "chef"})
@@ -82,7 +91,7 @@ def test_an_unknown_persona_is_refused_with_those_that_there_are(folder: Path) -
         ("a.toml", "name = ", "a.toml: Invalid value"),
         ("b.toml", 'nmae = "Ada"', "b.toml: object contains unknown field `nmae`"),
         ("c.yaml", "name: [", "c.yaml: while parsing"),
-        ("d.yaml", "voiceParameters: {stability: 7}", "d.yaml: voiceParameters.stability: expected `float` <= 1.0"),
+        ("d.yaml", "voiceParameters: {stability: 7}", "d.yaml: voiceParameters.stability: expected a number <= 1.0"),
         ("e.toml", 'greeting = "Hi {{ user }}"', "e.toml: greeting: there is no {{ user }}"),
         ("f.yaml", "just text", "f.yaml: expected `object`"),
     ],

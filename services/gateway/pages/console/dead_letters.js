@@ -57,13 +57,14 @@ export class DeadLetters {
   #item(letter) {
     if (letter.unreadable) return element("li", {}, element("p", {}, `${letter.at}: nobody can read this one.`));
     const why = letter.failures.map((one) => element("li", {}, `attempt ${one.attempt}: ${one.reason} ${one.message}`));
+    const attempts = letter.attempts === 1 ? "1 attempt" : `${letter.attempts} attempts`;
     const again = element("button", { type: "button", click: () => this.#redrive(letter) }, "Redrive");
     again.setAttribute("aria-label", `Redrive ${letter.session_id}`);
     return element(
       "li",
       {},
       element("p", {}, element("strong", {}, letter.reason ?? "given up"), ` ${letter.session_id} in ${letter.room_url}`),
-      element("details", {}, element("summary", {}, `${letter.attempts} attempts, ${letter.at}`), element("ol", {}, ...why)),
+      element("details", {}, element("summary", {}, `${attempts}, ${letter.at}`), element("ol", {}, ...why)),
       again,
     );
   }
