@@ -1,7 +1,7 @@
 # Everything starts from a bare Python: uv and all packages are installed by the first command that needs them.
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-all test-faults evals screenshots lint audit sbom bench profile images k8s-secrets packages packages-up
+.PHONY: help up test test-all test-faults evals screenshots lint audit sbom bench profile images k8s-secrets redis-users packages packages-up
 SHELL := /bin/bash
 
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -10,6 +10,8 @@ PYTEST := $(RUN) -m pytest
 DOCKER ?= docker
 VERSION ?= 0.1.0
 SBOM ?= sbom
+SECRETS := k8s/secrets/secrets.env
+PASSWORDS := $(addprefix REDIS_PASSWORD_,GATEWAY OPERATOR RUNNER READER)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,12 +62,15 @@ images: ## the three images, with docker or what DOCKER says; VERSION is their t
 	  $(DOCKER) build -f services/$$service/Dockerfile -t pipefleet-$$service:$(VERSION) . || exit; \
 	done
 
-k8s-secrets: k8s/secrets/secrets.env ## a password and keys for a cluster, unless there are some
+# A file from before keeps what it has: with PAYLOAD_KEYS, sessions would come to runners that do not have them yet.
+k8s-secrets: ## passwords and keys for a cluster, as far as there are none
+	@umask 077 && { [ -e $(SECRETS) ] || echo "PAYLOAD_KEYS=$$(head -c 32 /dev/urandom | base64)" >$(SECRETS); } && \
+	for name in $(PASSWORDS) JOIN_KEYS ADMIN_KEYS TURN_SECRET; do \
+	  grep -q "^$$name=" $(SECRETS) || echo "$$name=$$(head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n')"; \
+	done >>$(SECRETS) && echo 'The keys are in $(SECRETS): keep it, and keep it to yourself.'
 
-k8s/secrets/secrets.env:
-	@umask 077 && for name in REDIS_PASSWORD JOIN_KEYS ADMIN_KEYS TURN_SECRET; do \
-	  echo "$$name=$$(head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n')"; \
-	done >$@.new && mv $@.new $@ && echo 'The keys are in $@: keep it, and keep it to yourself.'
+redis-users: ## the users for a Redis of your own, with the passwords of k8s-secrets
+	@env -u REDISCLI_AUTH $$(grep '^REDIS_PASSWORD_' $(SECRETS)) sh k8s/redis/users.sh | grep -v '^user default '
 
 packages: $(UV)
 	@$(UV) sync --frozen --quiet

@@ -80,13 +80,13 @@ async def _clock(redis: Redis) -> list[Finding]:
 async def _scripts(redis: Redis) -> list[Finding]:
     """That the server runs a script on the keys of the fleet, which all stand in the slot of `{bot}`."""
     try:
-        await redis.eval("return redis.call('EXISTS', KEYS[1])", 1, LAUNCH)
+        await redis.register_script("return redis.call('EXISTS', KEYS[1])")(keys=[LAUNCH])
     except ResponseError as error:
         text = str(error)
         if text.startswith("MOVED") or type(error).__name__ == "MovedError":
             place = text.rpartition(" ")[2]
             return [fail("scripts", f"the keys with {{bot}} are at {place}", "Point REDIS_URL at that node.")]
-        return [fail("scripts", f"none can be run: {error}", "Allow EVALSHA and EVAL on keys that begin with {bot}:.")]
+        return [fail("scripts", f"none can be run: {error}", "Allow EVALSHA and SCRIPT LOAD: k8s/redis/users.acl.")]
     return [ok("scripts", "they run, on the keys of the fleet")]
 
 

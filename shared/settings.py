@@ -1,12 +1,14 @@
 """The environment, read once, at start, in this file and no other.
 
 A service's settings are a frozen Struct. The field `join_timeout_s` is the variable `JOIN_TIMEOUT`: upper case, without
-the unit of seconds. The string under a field says unit and effect.
+the unit of seconds. The string under a field says unit and effect. Each can be in a file, such as a mounted secret,
+which `JOIN_TIMEOUT_FILE` names then.
 """
 
 import os
 import types
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -108,6 +110,9 @@ class LaunchSettings(SessionSettings, frozen=True, kw_only=True):
         return ice.ice_servers(self.ice_servers, self.turn_secret, session_id, now + longest_s)
 
 
+FROM_FILE = "_FILE"
+"""After a variable's name: the variable that names a file with its value."""
+
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -117,7 +122,7 @@ def variable(field: str) -> str:
 
 
 def load(kind: type[S], environ: Mapping[str, str] = os.environ) -> S:
-    """Read `kind` from the environment; an empty variable counts as unset.
+    """Read `kind` from the environment, and from the files that it names; an empty variable counts as unset.
 
     Raises:
         SettingsError: naming every variable that is missing or has a bad value, and what was expected of it.
@@ -127,15 +132,15 @@ def load(kind: type[S], environ: Mapping[str, str] = os.environ) -> S:
     complaints: list[str] = []
     for field in msgspec.structs.fields(kind):
         name = variable(field.name)
-        text = environ.get(name, "").strip()
-        if not text:
-            if field.required:
-                complaints.append(f"{name}: is not set")
-            continue
         try:
+            text, shown = _given(name, environ)
+            if not text:
+                if field.required:
+                    complaints.append(f"{name}: is not set")
+                continue
             values[field.name] = _parse(text, hints[field.name])
         except msgspec.ValidationError as error:
-            complaints.append(f"{name}: {_sentence(error)}, got {text!r}")
+            complaints.append(f"{name}: {_sentence(error)}, got {shown}")
         except ValueError as error:
             complaints.append(f"{name}: {error}")
     if complaints:
@@ -146,9 +151,36 @@ def load(kind: type[S], environ: Mapping[str, str] = os.environ) -> S:
         raise SettingsError(str(error)) from None
 
 
+def _given(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """A variable's value, from the environment or without the line's end from its file; and how it is shown.
+
+    Raises:
+        ValueError: the file cannot be read or has nothing in it, or the variable itself is set, too.
+    """
+    text = environ.get(name, "").strip()
+    file = environ.get(f"{name}{FROM_FILE}", "").strip()
+    if not file:
+        return text, repr(text)
+    if text:
+        raise ValueError(f"is set, and so is {name}{FROM_FILE}: one of them is enough")
+    try:
+        text = Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"{name}{FROM_FILE} names {file}, which cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{name}{FROM_FILE} names {file}, which is no text in UTF-8") from None
+    if not text:
+        raise ValueError(f"{name}{FROM_FILE} names {file}, which is empty")
+    # What was meant for another variable may be a secret.
+    return text, f"what is in {file}"
+
+
 def inherited(**changes: str | None) -> dict[str, str]:
-    """This process's environment for a child of it: some variables changed, and those that are None left out."""
-    environ = {**os.environ, **changes}
+    """This process's environment for a child of it: some variables changed, and those that are None left out.
+
+    A file that one of them was in is left out, too.
+    """
+    environ = {**os.environ, **{f"{name}{FROM_FILE}": None for name in changes}, **changes}
     return {name: value for name, value in environ.items() if value is not None}
 
 

@@ -83,6 +83,7 @@ def connect(url: str, *, answer_s: float = ANSWER_S, retries: int = 1) -> Redis:
         decode_responses=True,
         encoding_errors=NOT_UTF8,
         protocol=2,
+        driver_info=None,  # a command that Redis 7.0 lacks, so that no list of what a user may do could name it
         socket_connect_timeout=answer_s,
         socket_timeout=answer_s,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries),
@@ -212,6 +213,7 @@ class _Sentinels:
             port=port,
             decode_responses=True,
             protocol=2,
+            driver_info=None,
             socket_connect_timeout=SENTINEL_ANSWER_S,
             socket_timeout=SENTINEL_ANSWER_S,
             **self._address.sentinel_options,

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment.manifests import ROOTS, Manifests, copy_of_k8s, rendered
+from tests.deployment.manifests import ROOTS, SERVICES, Manifests, copy_of_k8s, rendered
 
 
 @pytest.fixture(scope="session")
 def renderings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Manifests]:
     """`k8s/` and its overlays."""
-    more = {"REDIS_URL": "rediss://user:word@redis.example.com:6380/0", "OPENAI_API_KEY": "sk"}
+    urls = {f"REDIS_URL_{name.upper()}": f"rediss://{name}:word@redis.example.com:6380/0" for name in SERVICES}
+    more = {**urls, "OPENAI_API_KEY": "sk"}
     folder: Path = copy_of_k8s(tmp_path_factory.mktemp("k8s"), **more)
     return {root: rendered(folder / root) for root in ROOTS}
 

@@ -1,5 +1,6 @@
 """`kubectl apply -k k8s/`: accepted by a cluster, and in agreement with the code."""
 
+import base64
 import re
 import tomllib
 from collections import Counter
@@ -100,14 +101,36 @@ def grace(manifests: Manifests, service: str) -> int:
     return int(manifests.one("Deployment", service)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"])
 
 
-def test_all_services_are_led_to_one_redis_with_its_password(fleet: Manifests) -> None:
-    urls = {fleet.environment(service)["REDIS_URL"] for service in SERVICES}
-    assert len(urls) == 1
-    address = url.parse(urls.pop())
+def test_each_service_is_led_to_redis_as_the_user_of_its_name(any_rendering: Manifests) -> None:
+    found = {service: url.parse(any_rendering.environment(service)["REDIS_URL"]) for service in SERVICES}
+    assert {name: address.options["username"] for name, address in found.items()} == {name: name for name in SERVICES}
+    assert len({address.nodes for address in found.values()}) == 1
+
+
+def test_each_user_of_redis_has_a_password_of_its_own(fleet: Manifests) -> None:
     (port,) = fleet.one("Service", "redis")["spec"]["ports"]
-    assert address.nodes == (("redis", port["port"]),)
-    assert address.options["password"] == fleet.environment("gateway")["REDIS_PASSWORD"]
-    assert len(address.options["password"]) == 48
+    secret = fleet.one("Secret", "secrets")["data"]
+    passwords = set()
+    for service in SERVICES:
+        address = url.parse(fleet.environment(service)["REDIS_URL"])
+        assert address.nodes == (("redis", port["port"]),)
+        assert address.options["password"] == base64.b64decode(secret[f"REDIS_PASSWORD_{service.upper()}"]).decode()
+        passwords.add(address.options["password"])
+    assert [len(password) for password in passwords] == [48] * len(SERVICES)
+
+
+def test_secrets_from_before_are_kept_and_only_what_is_missing_is_added(tmp_path: Path) -> None:
+    file = tmp_path / "k8s/secrets/secrets.env"
+    file.parent.mkdir(parents=True)
+    file.write_text("REDIS_PASSWORD=from-before\nJOIN_KEYS=mine\n")
+    make_secrets(tmp_path)
+    first = file.read_text()
+    make_secrets(tmp_path)
+    assert file.read_text() == first
+    lines = dict(line.split("=", 1) for line in first.splitlines())
+    assert (lines["REDIS_PASSWORD"], lines["JOIN_KEYS"]) == ("from-before", "mine")
+    assert {f"REDIS_PASSWORD_{name}" for name in ("GATEWAY", "OPERATOR", "RUNNER", "READER")} < lines.keys()
+    assert "PAYLOAD_KEYS" not in lines, "runners from before could not open what it seals"
 
 
 def test_who_sizes_a_deployment_is_not_overruled_by_the_next_apply(any_rendering: Manifests) -> None:
@@ -195,7 +218,7 @@ def test_the_overlays_bring_another_redis_and_another_registry(renderings: dict[
     elsewhere = renderings["k8s/overlays/external-redis"]
     assert not elsewhere.of("StatefulSet")
     for service in SERVICES:
-        assert elsewhere.environment(service)["REDIS_URL"] == "rediss://user:word@redis.example.com:6380/0"
+        assert elsewhere.environment(service)["REDIS_URL"] == f"rediss://{service}:word@redis.example.com:6380/0"
     private = renderings["k8s/overlays/private-registry"]
     for service in SERVICES:
         assert private.container(service)["image"].startswith("registry.example.com/")

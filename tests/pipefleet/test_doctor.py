@@ -81,8 +81,8 @@ async def test_a_user_who_may_run_no_script_or_not_look_at_the_server_is_found(t
         settings.execute_command("ACL SETUSER default -info")
         hidden = await seen(server.url)
         assert (hidden["redis"].status, hidden["redis"].found) == ("warn", "it does not tell how it is set up")
-        settings.execute_command("ACL SETUSER default -eval")
-        assert "Allow EVALSHA and EVAL" in (await seen(server.url))["scripts"].remedy
+        settings.execute_command("ACL SETUSER default -evalsha")
+        assert "Allow EVALSHA and SCRIPT LOAD" in (await seen(server.url))["scripts"].remedy
 
 
 async def test_a_server_that_is_away_or_has_another_password_is_found(tmp_path: Path) -> None:

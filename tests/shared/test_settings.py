@@ -1,5 +1,6 @@
 """The environment becomes settings, or a complaint that names what is wrong."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -81,6 +82,42 @@ def test_values_that_do_not_go_together_are_a_complaint_too() -> None:
         load(Sample, {"NEEDED": "x", "SLOTS": "11", "MODE": "fast"})
 
 
+def test_any_variable_can_be_in_a_file_and_the_end_of_its_line_is_none_of_it(tmp_path: Path) -> None:
+    (tmp_path / "needed").write_text("a secret\n")
+    (tmp_path / "hosts").write_text("b, *.c\n")
+    (tmp_path / "wait").write_text("2")
+    environ = {f"{name.upper()}_FILE": str(tmp_path / name) for name in ("needed", "hosts", "wait")}
+    assert load(Sample, environ) == Sample(needed="a secret", hosts=("b", "*.c"), wait_s=2.0)
+    assert load(Sample, {"NEEDED": "x", "HOSTS_FILE": " "}) == Sample(needed="x")
+
+
+def test_what_is_wrong_with_a_file_is_said_without_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("p4ss-word\n")
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    environ = {
+        "REDIS_URL_FILE": str(tmp_path / "secret"),
+        "NEEDED": "p4ss-word",
+        "NEEDED_FILE": str(tmp_path / "secret"),
+        "SLOTS_FILE": str(tmp_path / "secret"),
+        "MODE_FILE": str(tmp_path / "missing"),
+        "HOSTS_FILE": str(tmp_path / "empty"),
+        "MAYBE_FILE": str(tmp_path / "binary"),
+    }
+    with pytest.raises(SettingsError) as raised:
+        load(Sample, environ)
+    redis_url, *others = str(raised.value).splitlines()
+    assert redis_url.startswith("REDIS_URL: must begin with redis://")
+    assert others == [
+        "NEEDED: is set, and so is NEEDED_FILE: one of them is enough",
+        f"SLOTS: expected `int`, got what is in {tmp_path}/secret",
+        f"MODE: MODE_FILE names {tmp_path}/missing, which cannot be read: No such file or directory",
+        f"HOSTS: HOSTS_FILE names {tmp_path}/empty, which is empty",
+        f"MAYBE: MAYBE_FILE names {tmp_path}/binary, which is no text in UTF-8",
+    ]
+    assert "p4ss" not in str(raised.value)
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         load(Sample, {"NEEDED": "x"}).slots = 3  # type: ignore[misc]
@@ -90,9 +127,11 @@ def test_a_child_inherits_the_environment_with_changes(monkeypatch: pytest.Monke
     monkeypatch.setenv("KEPT", "1")
     monkeypatch.setenv("CHANGED", "1")
     monkeypatch.setenv("DROPPED", "1")
+    for name in ("KEPT", "CHANGED", "DROPPED"):
+        monkeypatch.setenv(f"{name}_FILE", "/run/secrets/it")
     environ = inherited(CHANGED="2", DROPPED=None, NEVER_SET=None)
-    assert (environ["KEPT"], environ["CHANGED"]) == ("1", "2")
-    assert not {"DROPPED", "NEVER_SET"} & environ.keys()
+    assert (environ["KEPT"], environ["KEPT_FILE"], environ["CHANGED"]) == ("1", "/run/secrets/it", "2")
+    assert not {"CHANGED_FILE", "DROPPED", "DROPPED_FILE", "NEVER_SET"} & environ.keys()
 
 
 def test_a_variable_means_the_same_in_every_service() -> None:

@@ -115,3 +115,30 @@ async def test_a_server_that_speaks_tls_is_unavailable_without(ports: tuple[int,
     async with connect(f"redis://127.0.0.1:{ports[0]}", retries=0) as redis:
         with pytest.raises(Unavailable), translated():
             await redis.ping()
+
+
+async def test_a_certificate_for_another_name_is_not_enough(ports: tuple[int, int], certificate: Certificate) -> None:
+    (plain, _) = urls(ports, f"ssl_ca_certs={certificate.certificate}")
+    async with connect(plain.replace("127.0.0.1", "localhost"), retries=0) as redis:
+        with pytest.raises(Unavailable, match="Hostname mismatch"), translated():
+            await redis.ping()
+
+
+async def test_a_server_that_wants_a_certificate_of_its_clients_is_shown_one(
+    certificate: Certificate, tmp_path: Path
+) -> None:
+    port = free_port()
+    files = {"cert-file": certificate.certificate, "key-file": certificate.key, "ca-cert-file": certificate.certificate}
+    options = [word for name, file in files.items() for word in (f"--tls-{name}", str(file))]
+    wanted = ("--tls-port", str(port), "--bind", "127.0.0.1", "--tls-auth-clients", "yes")
+    server = RedisServer(machine.need("redis-server"), tmp_path, *wanted, *options)
+    url = f"rediss://127.0.0.1:{port}?ssl_ca_certs={certificate.certificate}"
+    try:
+        server.start()
+        async with connect(f"{url}&ssl_certfile={certificate.certificate}&ssl_keyfile={certificate.key}") as redis:
+            assert await redis.ping()
+        async with connect(url, retries=0) as redis:
+            with pytest.raises(Unavailable), translated():
+                await redis.ping()
+    finally:
+        server.kill()
