@@ -84,7 +84,7 @@ def test_an_unknown_persona_is_refused_with_those_that_there_are(folder: Path) -
         ("c.yaml", "name: [", "c.yaml: while parsing"),
         ("d.yaml", "voiceParameters: {stability: 7}", "d.yaml: voiceParameters.stability: expected a number <= 1.0"),
         ("e.toml", 'greeting = "Hi {{ user }}"', "e.toml: greeting: there is no {{ user }}"),
-        ("f.yaml", "just text", "f.yaml: expected `object`"),
+        ("f.yaml", "just text", "f.yaml: expected an object"),
     ],
 )
 def test_a_bad_file_is_refused_by_its_name(tmp_path: Path, name: str, text: str, complaint: str) -> None:
