@@ -105,8 +105,8 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ({"voiceParameters": {"speed": "fast"}}, "body: voiceParameters.speed: expected"),
         ({"persona": {"greeting": 7}}, "body: persona.greeting: expected"),
         ({"dialin_settings": {"call_id": "1"}}, "body: dialin_settings: object missing required field `call_domain`"),
-        ("hello", "body: expected `object`"),
-        (["hello"], "body: expected `object`"),
+        ("hello", "body: expected an object"),
+        (["hello"], "body: expected an object"),
     ],
 )
 def test_a_bad_body_is_refused_by_the_fields_name(body: Any, complaint: str) -> None:
