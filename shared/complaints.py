@@ -11,9 +11,14 @@ _WORDS = {
     "array": "a list",
     "object": "an object",
 }
-_NAMES = re.compile(r"`([a-z]+(?: \| [a-z]+)*)`")
+_TYPES = re.compile(r"\b([Ee]xpected|got) `([a-z]+(?: \| [a-z]+)*)`")
+"""Fields stand in the same marks, and may be called as types are."""
 
 
 def in_words(complaint: str) -> str:
     """The same sentence with its types by their usual names: "expected a number or null, got text"."""
-    return _NAMES.sub(lambda found: " or ".join(_WORDS.get(name, name) for name in found[1].split(" | ")), complaint)
+    return _TYPES.sub(lambda found: f"{found[1]} {_named(found[2])}", complaint)
+
+
+def _named(types: str) -> str:
+    return " or ".join(_WORDS.get(one, one) for one in types.split(" | "))

@@ -93,7 +93,7 @@ def test_an_unknown_persona_is_refused_with_those_that_there_are(folder: Path) -
         ("c.yaml", "name: [", "c.yaml: while parsing"),
         ("d.yaml", "voiceParameters: {stability: 7}", "d.yaml: voiceParameters.stability: expected a number <= 1.0"),
         ("e.toml", 'greeting = "Hi {{ user }}"', "e.toml: greeting: there is no {{ user }}"),
-        ("f.yaml", "just text", "f.yaml: expected `object`"),
+        ("f.yaml", "just text", "f.yaml: expected an object"),
     ],
 )
 def test_a_bad_file_is_refused_by_its_name(tmp_path: Path, name: str, text: str, complaint: str) -> None:
@@ -114,8 +114,8 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ({"voiceParameters": {"speed": "fast"}}, "body: voiceParameters.speed: expected"),
         ({"persona": {"greeting": 7}}, "body: persona.greeting: expected"),
         ({"dialin_settings": {"call_id": "1"}}, "body: dialin_settings: object missing required field `call_domain`"),
-        ("hello", "body: expected `object`"),
-        (["hello"], "body: expected `object`"),
+        ("hello", "body: expected an object"),
+        (["hello"], "body: expected an object"),
     ],
 )
 def test_a_bad_body_is_refused_by_the_fields_name(body: Any, complaint: str) -> None:
