@@ -16,8 +16,9 @@ from shared.redis.connection import Redis, translated
 
 _FOLDER = Path(__file__).parent / "scripts"
 _TELL = Path(__file__).parent / "tell.lua"
-AHEAD_MS = 60_000
-"""So far a feed's ids may be ahead of the clock; the same number is in `tell.lua`."""
+AHEAD_MS = 24 * 3600 * 1000
+"""So far a feed's ids may be ahead of the clock; the same number is in `tell.lua`. A clock that was set back, or that
+of a replica which takes over, must not cost a single live launch."""
 _AHEAD = ("AHEAD ", "exhausted the last", "invalid start ID for the interval")
 """What scripts and servers say then; the last two of the largest id, which nothing can follow."""
 _LAUNCHES = (LAUNCH, RELAUNCH)

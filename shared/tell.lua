@@ -14,8 +14,8 @@ local function tell(feed, kept, json, ...)
     for i = 1, so_far, 2 do redis.call('XDEL', also[i], id) end
     error({err = failed})
   end
-  -- A minute, for a clock that was stepped back a little: the feed's ids then go on from where they were.
-  if tonumber(id:match('^%d+')) > (redis.call('TIME')[1] + 60) * 1000 then undo('AHEAD ' .. feed, 0) end
+  -- A day, for a clock that was set back: the feed's ids then go on from where they were.
+  if tonumber(id:match('^%d+')) > (redis.call('TIME')[1] + 24 * 3600) * 1000 then undo('AHEAD ' .. feed, 0) end
   for i = 1, #also, 2 do
     local added = redis.pcall('XADD', also[i], id, 'json', also[i + 1])
     if type(added) == 'table' then

@@ -28,10 +28,12 @@ from shared.contract import (
     Running,
     activity_key,
     commands_key,
+    session_key,
 )
 from shared.inbox import Inbox
 from shared.presence import present
 from shared.redis.connection import connect
+from shared.script import set_back
 from shared.settings import FleetSettings
 from tests import machine
 from tests.fakes.daily_api import KEY, FakeDaily, fake_daily
@@ -191,6 +193,20 @@ class Drive:
             await self.fleet.redis.delete(commands_key("over"))
             assert await inbox.read() == []
 
+    async def ahead_of_the_clock(self, users: Users) -> None:
+        """An entry from the future, which whoever meets it takes out; with all else that there can be of a stream."""
+        stream, redis = session_key("ahead"), self.fleet.redis
+        for name in SERVICES:
+            await redis.xadd(stream, {FIELD: "{}"})
+            await redis.xgroup_create(stream, "group", "0")
+            await redis.xreadgroup("group", "consumer", {stream: ">"})
+            await redis.expire(stream, 60)
+            await redis.xadd(stream, {FIELD: "{}"}, id=f"{2**63}-0")
+            async with connect(users.url(name)) as rights:
+                await set_back(rights, [stream])
+            assert await redis.xlen(stream) == 1
+            await redis.delete(stream)
+
     async def doctor(self, users: Users) -> None:
         """`pipefleet doctor` looks at Redis with the rights of the service that it is run for."""
         for name in SERVICES:
@@ -240,6 +256,7 @@ async def test_what_each_service_may_do_in_redis_is_what_it_does(
         await driven.late()
         await driven.gone_consumers(users, monkeypatch)
         await driven.commands_of_the_past(users)
+        await driven.ahead_of_the_clock(users)
         await driven.doctor(users)
         assert (await driven.fleet.http.get("/readyz")).status_code == 200
         assert await until(lambda: redis.xlen(DEAD_WEBHOOKS))

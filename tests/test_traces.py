@@ -45,7 +45,7 @@ async def test_a_launch_is_one_trace_from_the_request_to_the_first_sound_with_pi
         async with caller(fleet, session_id) as peer:
             await peer.wait_for_sound()
             said = await fleet.http.post("/admin", json={"session_id": session_id, "type": "interrupt", "wait": 5})
-        await collector.until(lambda seen: seen.named("session") and seen.named("conversation"))
+        await collector.until(lambda seen: all(map(seen.named, ("session", "conversation", "POST /admin"))))
         log = fleet.runners[0].output()
     tell(collector.tree(CALLERS_TRACE), under="A launch as a tree")
     launch = ["POST /start", "offer {bot}:launch", "session"]
@@ -62,7 +62,7 @@ async def test_a_launch_is_one_trace_from_the_request_to_the_first_sound_with_pi
     [session] = collector.named("session")
     assert session.kind == "consumer"
     assert (session.attributes["session.id"], session.attributes["pipefleet.reason"]) == (session_id, "completed")
-    assert f'"trace_id": "{CALLERS_TRACE}"' in log
+    assert f'"trace_id":"{CALLERS_TRACE}"' in log
     assert not any(b"Pipefleet's assistant" in body for body in collector.raw), "what is said is not told"
 
 
@@ -122,7 +122,7 @@ async def test_without_a_collector_no_service_imports_opentelemetry_and_the_call
         await fleet.http.post("/leave", json={"session_id": joined.json()["session_id"]})
         await fleet.runners[0].said("attempt_over")
     for child in (fleet.gateway, fleet.runners[0]):
-        assert f'"trace_id": "{CALLERS_TRACE}"' in child.output()
+        assert f'"trace_id":"{CALLERS_TRACE}"' in child.output()
     imported_by = importers.read_text().splitlines() if importers.exists() else []
     assert [line for line in imported_by if "services.runner.forking.zygote" not in line] == []
 

@@ -57,7 +57,7 @@ async def serve(app: Litestar, parts: Parts) -> None:
     )
     told = logging.getLogger("uvicorn.error")
     told.addFilter(OnceASecond())
-    told.setLevel(logging.WARNING)  # of its eight lines about start and stop we have two
+    told.setLevel(logging.WARNING)  # of its eight lines about start and stop we have three
     server = _Server(config)
     async with shutdown_signals() as shutdown:
         serving = asyncio.create_task(server.serve())
@@ -72,6 +72,7 @@ async def serve(app: Litestar, parts: Parts) -> None:
 
 async def _stop(server: uvicorn.Server, serving: asyncio.Task[None], parts: Parts, shutdown: Shutdown) -> None:
     await shutdown.asked.wait()
+    _log.info("gateway_stopping", grace_s=parts.settings.gateway_grace_s)
     server.should_exit = True
     parts.feed.stop_waiting()
     await shutdown.insisted.wait()

@@ -24,6 +24,7 @@ from tests.bench.figures import Figure, Figures, percentile
 from tests.bench.server_load import Load
 from tests.processes import START_S, Child, Children
 from tests.redis_server import EMBEDDED, RedisServer
+from tests.script_calls import SCRIPTS
 
 SESSIONS_OF_A_RUNNER = 10
 FREE_SLOTS = 2
@@ -145,7 +146,7 @@ class Seen:
 
     def scripts(self) -> dict[str, list[int]]:
         """All calls of scripts."""
-        names = sorted(set(server_load.NAMES.values()) & (self.calls.keys() | self.warm.keys()))
+        names = sorted(set(SCRIPTS.values()) & (self.calls.keys() | self.warm.keys()))
         return {name: sorted([*self.calls.get(name, ()), *self.warm.get(name, ())]) for name in names}
 
 

@@ -1,18 +1,14 @@
 """What a Redis server does: CPU time, and how long each command and each script holds up all others."""
 
-import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from shared.redis.connection import Redis
+from tests.script_calls import SCRIPTS
 
-SCRIPTS = Path(__file__).parents[2] / "shared" / "scripts"
-NAMES = {hashlib.sha1(file.read_bytes()).hexdigest(): file.stem for file in SCRIPTS.glob("*.lua")}  # noqa: S324
-"""The scripts by the names that the server has for them."""
 REMEMBERED = 200_000
 
 
@@ -70,5 +66,5 @@ async def each_call_us(redis: Redis, work: Callable[[], Awaitable[object]]) -> d
     for row in found:
         words = row["command"].split(b" ") if isinstance(row["command"], bytes) else row["command"].encode().split()
         name = words[0].decode().lower()
-        calls[NAMES.get(words[1].decode(), "script") if name == "evalsha" else name].append(row["duration"])
+        calls[SCRIPTS.get(words[1].decode(), "script") if name == "evalsha" else name].append(row["duration"])
     return {name: sorted(took) for name, took in calls.items()}

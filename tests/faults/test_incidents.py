@@ -80,6 +80,12 @@ async def holder_of(redis: Redis, session_id: str) -> str:
     return ""
 
 
+async def _waits_at_the_server(redis: Redis) -> bool:
+    """Whether somebody's read is blocked there."""
+    clients = await redis.info("clients")
+    return bool(clients["blocked_clients"])
+
+
 async def test_a_launch_given_to_a_frozen_supervisor_is_dropped_when_it_wakes_after_another_has_it(
     redis: Redis, server: RedisServer, fleet: Fleet, witness: Path
 ) -> None:
@@ -91,6 +97,7 @@ async def test_a_launch_given_to_a_frozen_supervisor_is_dropped_when_it_wakes_af
     that its report came too late.
     """
     frozen = await fleet.ready(redis)
+    await until(lambda: _waits_at_the_server(redis))
     frozen.signal(signal.SIGSTOP)
     launch = await offer(redis, body={"room": "a"})
     await until(lambda: holder_of(redis, launch.session_id))

@@ -103,7 +103,7 @@ async def test_a_second_signal_insists(children: Children, redis: Redis, runner:
         asked = asyncio.create_task(http.post(f"/sessions/{session_id}/api/offer", json=offer))
         await runner.command(await runner.starting())
         child.terminate()
-        await child.said("Shutting down")
+        await child.said("gateway_stopping")
         child.terminate()
         await child.wait(within_s=4)
         await asyncio.wait({asked})

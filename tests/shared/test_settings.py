@@ -110,7 +110,7 @@ def test_what_is_wrong_with_a_file_is_said_without_what_is_in_it(tmp_path: Path)
     assert redis_url.startswith("REDIS_URL: must begin with redis://")
     assert others == [
         "NEEDED: is set, and so is NEEDED_FILE: one of them is enough",
-        f"SLOTS: expected `int`, got what is in {tmp_path}/secret",
+        f"SLOTS: expected a whole number, got what is in {tmp_path}/secret",
         f"MODE: MODE_FILE names {tmp_path}/missing, which cannot be read: No such file or directory",
         f"HOSTS: HOSTS_FILE names {tmp_path}/empty, which is empty",
         f"MAYBE: MAYBE_FILE names {tmp_path}/binary, which is no text in UTF-8",
