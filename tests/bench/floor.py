@@ -15,7 +15,7 @@ from litestar import Litestar, post
 from redis.asyncio import Redis
 
 STREAM, GROUP = "floor", "readers"
-redis = Redis.from_url(os.environ["REDIS_URL"], decode_responses=True, socket_timeout=None)
+redis = Redis.from_url(os.environ["REDIS_URL"], decode_responses=True, socket_timeout=None, max_connections=1000)
 
 
 @post("/empty", status_code=202)

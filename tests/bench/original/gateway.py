@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from redis.asyncio import Redis
 
 LOCK_S = 3600
-redis = Redis.from_url(os.environ["REDIS_URL"], decode_responses=True, socket_timeout=None)
+redis = Redis.from_url(os.environ["REDIS_URL"], decode_responses=True, socket_timeout=None, max_connections=1000)
 
 
 class JoinRequest(BaseModel):
