@@ -5,7 +5,6 @@ import fcntl
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
@@ -23,7 +22,7 @@ from tests.faults.matrix import LEASE_S
 from tests.launching import a_launch, offer, send
 from tests.processes import Child, Children, children_called, session_event, until_gone
 from tests.redis_server import RedisServer
-from tests.waiting import until
+from tests.waiting import until, until_a_reader_waits
 
 
 @pytest.fixture
@@ -290,12 +289,7 @@ async def test_a_command_is_not_taken_by_a_runner_that_has_handed_the_session_ov
     first, second = Inbox(redis, "first"), Inbox(redis, "second")
     await first.open(launch.session_id)
     reading = asyncio.create_task(first.read())
-
-    async def waits() -> bool:
-        clients: list[dict[str, str]] = await cast("Any", redis.client_list())
-        return any(client["cmd"] == "xreadgroup" and "b" in client["flags"] for client in clients)
-
-    await until(waits)
+    await until_a_reader_waits(redis)
     await first.hand_over(launch.session_id)
     await second.open(launch.session_id)
     leave = Leave(command_id="1")

@@ -33,6 +33,7 @@ from shared.redis.connection import Redis
 from shared.redis.streams import between
 from tests.launching import SCRIPTED, Record, offer, records, send
 from tests.processes import Child, Children, children_called, free_port, session_event, until_gone
+from tests.waiting import until_a_reader_waits
 
 BOTS = SCRIPTED.parent
 StartRunner = Callable[..., Child]
@@ -357,8 +358,7 @@ async def test_a_runner_goes_on_after_its_server_was_a_replica_for_a_while(redis
     """Its blocked read was ended with an error of its own, which ended the runner."""
     runner = start()
     await one(redis, (await offer(redis, body={"do": "return"})).session_id, Ended)
-    while not any(client["cmd"] == "xreadgroup" for client in await redis.client_list()):
-        await asyncio.sleep(0.01)
+    await until_a_reader_waits(redis)
     await redis.replicaof("127.0.0.1", "1")
     await redis.replicaof("no", "one")
     launch = await offer(redis, body={"do": "return"})

@@ -17,6 +17,7 @@ from shared.settings import FleetSettings, load
 from shared.sweep import CONSUMER_GONE_S, Sweep
 from tests.launching import a_launch, offer
 from tests.script_calls import script_calls
+from tests.sweeping import LEASE_S, grow_stale, sweep_for_a_lease
 
 
 def test_bots_are_read_by_the_names_of_their_agents() -> None:
@@ -153,10 +154,8 @@ async def test_a_launch_of_an_agent_that_nobody_has_any_more_still_fails_at_its_
 async def test_a_stale_lease_of_an_agent_that_nobody_has_any_more_is_freed(any_redis: Redis) -> None:
     launch = await offer(any_redis, agent="removed")
     claim = await claim_one(any_redis, "removed")
-    await any_redis.xclaim(launch_stream("removed", 1), CLAIMS, "me", 0, [claim.entry], idle=60_000, justid=True)
-    sweep = Sweep(any_redis, lease_s=1.0, max_attempts=3)
-    for now in (100.0, 100.4, 100.8, 101.2):
-        await sweep.sweep(now)
+    await grow_stale(any_redis, claim, "me")
+    await sweep_for_a_lease(Sweep(any_redis, lease_s=LEASE_S, max_attempts=3))
     [(entry, _)] = await Launches(any_redis).live(10)
     following = await Launches(any_redis).read(entry, agent="removed")
     assert following

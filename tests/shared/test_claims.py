@@ -12,6 +12,7 @@ from shared.launches import Launches, after
 from shared.redis.connection import Redis, connect
 from shared.redis.entries import encode
 from tests.launching import offer
+from tests.waiting import until_a_reader_waits
 
 
 @pytest.mark.parametrize("steps", range(40))
@@ -62,8 +63,7 @@ async def test_of_two_launches_that_came_in_one_answer_neither_is_lost(redis: Re
     taken = await claims.next(wait_s=0.1)
     assert taken is not None
     waiting = asyncio.create_task(claims.next(wait_s=5))
-    while not any(client["cmd"] == "xreadgroup" for client in await redis.client_list()):
-        await asyncio.sleep(0.005)
+    await until_a_reader_waits(redis)
     # As the scripts number them, by the feed.
     ids = [str(await redis.xadd(EVENTS, {FIELD: "{}"})) for _ in range(2)]
     async with redis.pipeline(transaction=True) as pipe:
@@ -82,8 +82,6 @@ async def test_a_claim_whose_answer_was_lost_is_found_again(redis: Redis, redis_
     async with connect(redis_url, retries=0) as fragile:
         claims = Claims(fragile, "me")
         waiting = asyncio.create_task(claims.next(wait_s=5))
-        while not any(client["cmd"] == "xreadgroup" for client in await redis.client_list()):
-            await asyncio.sleep(0.005)
         launch = await give_unheard(redis)
         with pytest.raises(Unavailable):
             await waiting
@@ -96,9 +94,8 @@ async def test_a_claim_whose_answer_was_lost_is_found_again(redis: Redis, redis_
 
 async def give_unheard(redis: Redis) -> Launch:
     """Break the reader's connection, and have the server give it a launch all the same."""
-    for client in await redis.client_list():
-        if client["cmd"] == "xreadgroup":
-            await redis.client_kill_filter(_id=client["id"])
+    for reader in await until_a_reader_waits(redis):
+        await redis.client_kill_filter(_id=reader)
     launch = await offer(redis)
     await redis.xreadgroup("runners", "me", {LAUNCH: ">"})
     return launch

@@ -13,21 +13,15 @@ from shared.redis.connection import Redis
 from shared.redis.streams import between, read_group
 from shared.sweep import CONSUMER_GONE_S, TOGETHER, Sweep, Uninterrupted, past_deadline, takes_turn
 from tests.launching import a_launch, offer
+from tests.sweeping import A_LEASE, LEASE_S, grow_stale, sweep_for_a_lease
 from tests.waiting import until
 
-LEASE_S = 0.2
+SHORT_LEASE_S = 1.0
+"""For sweepers that go by the clock."""
 
 
-def a_sweep(redis: Redis, max_attempts: int = 3) -> Sweep:
-    return Sweep(redis, lease_s=LEASE_S, max_attempts=max_attempts)
-
-
-async def sweep_for_a_lease(sweep: Sweep) -> None:
-    """Sweep until all that happened before is older than a lease, for the sweeper and for the server."""
-    for _ in range(6):
-        await sweep.sweep(time.monotonic())
-        await asyncio.sleep(LEASE_S / 4)
-    await sweep.sweep(time.monotonic())
+def a_sweep(redis: Redis, max_attempts: int = 3, lease_s: float = LEASE_S) -> Sweep:
+    return Sweep(redis, lease_s=lease_s, max_attempts=max_attempts)
 
 
 async def claimed(redis: Redis, holder: str = "gone", **launch: object) -> Claim:
@@ -38,12 +32,18 @@ async def claimed(redis: Redis, holder: str = "gone", **launch: object) -> Claim
     return Claim(EntryId(entry), made)
 
 
+async def abandoned(redis: Redis) -> Claim:
+    claim = await claimed(redis, "gone")
+    await grow_stale(redis, claim, "gone")
+    return claim
+
+
 async def last_event(redis: Redis, launch: Launch) -> object:
     return (await events.history(redis, launch.session_id))[-1][1]
 
 
 async def test_a_lease_that_nobody_renews_becomes_the_next_attempt(any_redis: Redis) -> None:
-    claim = await claimed(any_redis)
+    claim = await abandoned(any_redis)
     await sweep_for_a_lease(a_sweep(any_redis))
     event = await last_event(any_redis, claim.launch)
     assert isinstance(event, Queued)
@@ -54,19 +54,18 @@ async def test_a_lease_that_nobody_renews_becomes_the_next_attempt(any_redis: Re
 async def test_a_lease_that_is_renewed_is_left_alone(any_redis: Redis) -> None:
     claim = await claimed(any_redis, "alive")
     sweep = a_sweep(any_redis)
-    for _ in range(20):
+    for now in A_LEASE:
+        await grow_stale(any_redis, claim, "alive")
         assert await Launches(any_redis).renew("alive", [claim.entry]) == []
-        await sweep.sweep(time.monotonic())
-        await asyncio.sleep(LEASE_S / 8)
+        await sweep.sweep(now)
     lease = await Launches(any_redis).lease(claim.entry)
     assert lease is not None
     assert lease.holder == "alive"
 
 
 async def test_nothing_is_stale_before_the_server_has_answered_for_a_whole_lease(redis: Redis) -> None:
-    claim = await claimed(redis)
-    await asyncio.sleep(LEASE_S * 2)
-    await a_sweep(redis).sweep(time.monotonic())
+    claim = await abandoned(redis)
+    await a_sweep(redis).sweep(A_LEASE[-1])
     assert await Launches(redis).lease(claim.entry) is not None
 
 
@@ -90,7 +89,7 @@ def test_only_one_server_without_a_gap_counts_as_uninterrupted(answers: list[tup
 
 
 async def test_the_last_attempt_that_is_lost_is_a_dead_letter_with_all_reasons(any_redis: Redis) -> None:
-    claim = await claimed(any_redis)
+    claim = await abandoned(any_redis)
     await sweep_for_a_lease(a_sweep(any_redis, max_attempts=1))
     event = await last_event(any_redis, claim.launch)
     assert isinstance(event, Failed)
@@ -103,27 +102,23 @@ async def test_the_last_attempt_that_is_lost_is_a_dead_letter_with_all_reasons(a
 
 
 async def test_two_sweepers_mend_one_lease_once(redis: Redis) -> None:
-    claim = await claimed(redis)
+    claim = await abandoned(redis)
     one, other = a_sweep(redis), a_sweep(redis)
-    for _ in range(8):
-        await asyncio.gather(one.sweep(time.monotonic()), other.sweep(time.monotonic()))
-        await asyncio.sleep(LEASE_S / 4)
+    await sweep_for_a_lease(one, other)
     history = await events.history(redis, claim.launch.session_id)
     assert [event.attempt for _, event in history] == [1, 2]
     assert one.repairs["lease_freed"] + other.repairs["lease_freed"] == 1
 
 
 async def test_a_launch_that_nobody_took_in_time_fails(any_redis: Redis) -> None:
-    launch = await offer(any_redis, deadline_s=0.1)
+    launch = await offer(any_redis, deadline_s=0.01)
     patient = await offer(any_redis, deadline_s=60.0)
     sweep = a_sweep(any_redis)
-    await sweep.sweep(time.monotonic())
-    assert isinstance(await last_event(any_redis, launch), Queued)
-    await asyncio.sleep(0.15)
+    await asyncio.sleep(0.05)
     await sweep.sweep(time.monotonic())
     event = await last_event(any_redis, launch)
     assert isinstance(event, Failed)
-    assert (event.reason, event.message) == (Reason.DEADLINE, "no runner took the launch within 0.1 s")
+    assert (event.reason, event.message) == (Reason.DEADLINE, "no runner took the launch within 0.01 s")
     assert isinstance(await last_event(any_redis, patient), Queued)
     assert sweep.repairs == {"lease_freed": 0, "past_deadline": 1}
 
@@ -185,12 +180,12 @@ async def test_a_runner_among_many_sweeps_only_in_its_turn_and_then_needs_no_oth
     claim = await claimed(redis)
     await crowd(redis, said=4 * 100, consumers=100)
     monkeypatch.setattr("shared.sweep.random.random", lambda: 0.5)
-    sweep = a_sweep(redis)
-    running = asyncio.create_task(sweep.run(LEASE_S / 8, in_turn=True))
-    await until(lambda: sweep._uninterrupted.long_enough(2 * LEASE_S))
+    sweep = a_sweep(redis, lease_s=SHORT_LEASE_S)
+    running = asyncio.create_task(sweep.run(SHORT_LEASE_S / 20, in_turn=True))
+    await until(lambda: sweep._uninterrupted.long_enough(SHORT_LEASE_S * 1.5))
     assert not await is_free(redis, claim)
     monkeypatch.setattr("shared.sweep.random.random", lambda: 0.01)
-    await until(lambda: is_free(redis, claim), LEASE_S / 2)
+    await until(lambda: is_free(redis, claim), SHORT_LEASE_S / 2)
     running.cancel()
     await asyncio.wait({running})
 
@@ -202,7 +197,7 @@ async def test_a_few_runners_sweep_each_time(
     claim = await claimed(redis)
     await crowd(redis, said=said, consumers=consumers)
     monkeypatch.setattr("shared.sweep.random.random", lambda: 0.5)
-    running = asyncio.create_task(a_sweep(redis).run(LEASE_S / 8, in_turn=True))
+    running = asyncio.create_task(a_sweep(redis, lease_s=SHORT_LEASE_S).run(SHORT_LEASE_S / 20, in_turn=True))
     await until(lambda: is_free(redis, claim))
     running.cancel()
     await asyncio.wait({running})

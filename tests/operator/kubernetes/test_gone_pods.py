@@ -6,9 +6,10 @@ import signal
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.operator.kubernetes.gone_pods import GonePods
-from shared.contract import Launch, Queued, Reason, Running
+from shared.contract import LAUNCH, Launch, Queued, Reason, Running
 from shared.launches import Launches
 from shared.process.process_name import began_at, host_of, process_name
 from shared.redis.connection import Redis
@@ -90,17 +91,15 @@ async def test_only_the_leases_of_that_host_are_released_whatever_their_age(any_
 
 
 async def test_a_release_that_failed_is_tried_again(redis: Redis) -> None:
-    async def failed() -> bool:
-        stats = await redis.info("commandstats")
-        return any(name.startswith("cmdstat_xgroup") and told["failed_calls"] for name, told in stats.items())
-
-    await redis.set("{bot}:launch", "not a stream")
-    gone = GonePods(Sweep(redis, lease_s=LEASE_S, max_attempts=3))
-    releasing = asyncio.create_task(gone.run())
-    gone.note({"metadata": {"name": "pod-a"}, "status": {"phase": "Failed"}}, False)
-    await until(failed)
-    await redis.delete("{bot}:launch")
     held = await claimed(redis, "pod-a-1-abc123")
+    await redis.rename(LAUNCH, "{bot}:aside")
+    await redis.set(LAUNCH, "not a stream")
+    gone = GonePods(Sweep(redis, lease_s=LEASE_S, max_attempts=3))
+    with capture_logs() as logs:
+        releasing = asyncio.create_task(gone.run())
+        gone.note({"metadata": {"name": "pod-a"}, "status": {"phase": "Failed"}}, False)
+        await until(lambda: [line["event"] for line in logs] == ["leases_not_freed"])
+    await redis.rename("{bot}:aside", LAUNCH)
     await session_event(redis, held.launch.session_id, Queued, attempt=2, within_s=5)
     releasing.cancel()
     await asyncio.gather(releasing, return_exceptions=True)

@@ -15,7 +15,6 @@ from shared.buckets import Buckets, Rate
 from shared.claims import Claims
 from shared.commands import Commands
 from shared.contract import (
-    CLAIMS,
     DEAD,
     LAUNCH,
     ColdStart,
@@ -41,6 +40,7 @@ from tests.launching import a_launch, offer
 from tests.processes import free_port
 from tests.redis_server import EMBEDDED, RedisServer
 from tests.script_calls import SCRIPTS, script_calls
+from tests.sweeping import LEASE_S, grow_stale, sweep_for_a_lease
 from tests.waiting import until
 
 
@@ -179,9 +179,7 @@ async def a_redrive(letters: DeadLetters) -> None:
 
 async def a_sweep(redis: Redis, stale: Claim) -> None:
     """It takes the lease away, which is the last attempt: a dead letter."""
-    await redis.xclaim(LAUNCH, CLAIMS, "runner-1", 0, [stale.entry], idle=60_000, justid=True)
-    sweep = Sweep(redis, lease_s=1.0, max_attempts=1)
-    for now in (100.0, 100.4, 100.8, 101.2):
-        await sweep.sweep(now)
+    await grow_stale(redis, stale, "runner-1")
+    await sweep_for_a_lease(Sweep(redis, lease_s=LEASE_S, max_attempts=1))
     assert await redis.xlen(DEAD) == 1
     assert await Launches(redis).live(10) == []
