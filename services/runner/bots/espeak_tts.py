@@ -257,6 +257,8 @@ class EspeakTTSService(TTSService):
         try:
             while (chunk := await chunks.get()) is not None:
                 yield chunk
+                # A sentence is there at once, and resampling all of it in one turn holds up the call's sound.
+                await asyncio.sleep(0)
             await job
         finally:
             # An interrupted sentence must be gone before the next one, and before the loop it reports to closes.

@@ -192,6 +192,29 @@ async def test_synthesis_does_not_block_the_event_loop(monkeypatch: pytest.Monke
     assert [chunk async for chunk in EspeakTTSService()._synthesize(TEXT)] == [b"\1\1"]
 
 
+async def test_the_event_loop_turns_between_the_pieces_of_a_text_that_is_there_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def speak_at_once(_text: str, deliver: Callable[[bytes], bool], **_: object) -> None:
+        for _ in range(10):
+            deliver(b"\1\1")
+
+    turns = 0
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(espeak_tts, "speak", speak_at_once)
+    turning = asyncio.create_task(turn())
+    turns_of_pieces = [turns async for _ in EspeakTTSService()._synthesize(TEXT)]
+    turning.cancel()
+    await asyncio.wait({turning})
+    assert len(set(turns_of_pieces)) == 10
+
+
 async def test_an_abandoned_sentence_ends_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = threading.Event()
 
