@@ -1,37 +1,24 @@
 """What a large fleet costs Redis, operators and runners, at rest and at work, and how that grows with its size."""
 
 import asyncio
-import os
-import shutil
-import sys
-import time
-import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from shared.contract import CLAIMS, LAUNCH, Launch
-from shared.launches import Launches
-from shared.redis import connection
-from shared.redis.connection import Redis
+from shared.contract import CLAIMS, LAUNCH
 from tests.bench import server_load
-from tests.bench.bench_events import cpu_of
 from tests.bench.conftest import Scale
 from tests.bench.figures import Figure, Figures, percentile
+from tests.bench.plane import OPERATORS, SESSIONS_OF_A_RUNNER, Plane, plane
+from tests.bench.rush import Rush, rush
 from tests.bench.server_load import Load
-from tests.processes import START_S, Child, Children
-from tests.redis_server import EMBEDDED, RedisServer
+from tests.processes import START_S, Children
 from tests.script_calls import SCRIPTS
 
-SESSIONS_OF_A_RUNNER = 10
-FREE_SLOTS = 2
-RUNNERS_OF_A_PROCESS = 250
-GATEWAYS, OPERATORS = 20, 5
-AT_ONCE = 100
-OPTIONS = ("--slowlog-log-slower-than", "-1", "--maxclients", "15000")
+RUSHES_PER_S = (100.0, 200.0, 500.0)
+FEWEST_PER_S = 10.0
 STAY_S = 2.0
 SETTLED_S = 10.0
 WARM_PATH = ("offer", "claim", "report")
@@ -40,78 +27,6 @@ LINEAR, NOT_AT_ALL = 1.2, 1.2
 UNDER = "Control plane:"
 
 Tell = Callable[[str, str], None]
-
-
-@dataclass
-class Plane:
-    """All processes but the server's."""
-
-    children: Children
-    redis: Redis
-    url: str
-    operators: list[Child] = field(default_factory=list)
-    runners: list[Child] = field(default_factory=list)
-    gateways: list[Child] = field(default_factory=list)
-
-    def start_services(self) -> None:
-        """Those whose number does not depend on that of the sessions."""
-        env = {"REDIS_URL": self.url, "LAUNCHER": "none"}
-        self.operators = [self.children.service("operator", **env) for _ in range(OPERATORS)]
-        self.gateways = [self._start("feed_readers", GATEWAYS)]
-
-    async def grow(self, runners: int) -> None:
-        """So many more runners."""
-        started = [
-            self._start("simulated_runners", min(RUNNERS_OF_A_PROCESS, runners - first))
-            for first in range(0, runners, RUNNERS_OF_A_PROCESS)
-        ]
-        self.runners += started
-        for child in (*self.gateways, *started):
-            await child.said("ready", START_S * 5)
-
-    def _start(self, module: str, count: int) -> Child:
-        slots = str(SESSIONS_OF_A_RUNNER + FREE_SLOTS)
-        command = [sys.executable, "-m", f"tests.bench.{module}", str(count)]
-        return self.children.start(module, command, (), REDIS_URL=self.url, RUNNER_SLOTS=slots, LOG_LEVEL="warning")
-
-    async def offer(self, count: int, per_s: float, stay_s: float = 0.0) -> None:
-        """So many sessions, at this rate; those without a time of their own stay."""
-        launches = Launches(self.redis)
-        began = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            for number in range(count):
-                await asyncio.sleep(max(0.0, began + number / per_s - time.monotonic()))
-                group.create_task(launches.offer(a_launch(stay_s), queue_limit=1_000_000))
-
-    async def fill(self, sessions: int) -> None:
-        """So many that stay, as fast as they are taken."""
-        for first in range(0, sessions, AT_ONCE):
-            await self.offer(min(AT_ONCE, sessions - first), 1000.0)
-            await self.until_taken()
-
-    async def until_taken(self) -> None:
-        """Returns when no launch waits."""
-        async with asyncio.timeout(START_S * 5):
-            while await Launches(self.redis).depth():
-                await asyncio.sleep(0.2)
-
-    def cpu(self) -> dict[str, float]:
-        """CPU time so far, in seconds."""
-        kinds = {"operators": self.operators, "runners": self.runners, "gateways": self.gateways}
-        return {kind: sum(cpu_of(child) for child in found) for kind, found in kinds.items()}
-
-
-def a_launch(stay_s: float) -> Launch:
-    session_id = str(uuid.uuid4())
-    return Launch(
-        session_id=session_id,
-        room_url=f"https://example.daily.co/{session_id}",
-        token="x" * 300,
-        transport="daily",
-        body={"stay_s": stay_s, "greeting": "x" * 200},
-        deadline_s=600.0,
-        max_duration_s=4 * 3600.0,
-    )
 
 
 @dataclass(frozen=True)
@@ -148,25 +63,6 @@ class Seen:
         """All calls of scripts."""
         names = sorted(set(SCRIPTS.values()) & (self.calls.keys() | self.warm.keys()))
         return {name: sorted([*self.calls.get(name, ()), *self.warm.get(name, ())]) for name in names}
-
-
-@asynccontextmanager
-async def plane(children: Children, folder: Path) -> AsyncIterator[Plane]:
-    server = RedisServer(shutil.which("redis-server") or EMBEDDED, folder, *OPTIONS)
-    server.start()
-    with suppress(PermissionError):
-        # It has a core to itself in earnest, and is not to wait for a thousand runners on two.
-        os.setpriority(os.PRIO_PROCESS, server.pid, -10)
-    try:
-        async with connection.connect(server.url) as redis:
-            made = Plane(children, redis, server.url)
-            made.start_services()
-            yield made
-            for child in (*made.operators, *made.gateways, *made.runners):
-                assert child.exit_code is None, child.output()[-2000:]
-                child.kill()
-    finally:
-        server.kill()
 
 
 async def watched(made: Plane, sessions: int, scale: Scale) -> Seen:
@@ -210,9 +106,25 @@ async def test_a_fleet_of_ten_thousand_sessions(
             there = sessions
             await asyncio.sleep(scale.of(SETTLED_S, 0.0))
             found.append(await watched(made, sessions, scale))
+        rushes = [await rushed(made, per_s, scale) for per_s in RUSHES_PER_S[: scale.of(3, 1)]]
     for seen in found:
         tell_all(tell, seen)
+    for one in rushes:
+        tell(one.told(), UNDER)
+        note_rush(figures, one, many)
     note(figures, *found)
+
+
+async def rushed(made: Plane, per_s: float, scale: Scale) -> Rush:
+    """Until the last of its sessions is over."""
+    sessions = (await made.redis.xpending(LAUNCH, CLAIMS))["pending"]
+    url = f"http://127.0.0.1:{made.port}"
+    found = await rush(made.redis, url, scale.of(per_s, FEWEST_PER_S), scale.of(8.0, 0.5), made.cpu)
+    await made.until_taken()
+    async with asyncio.timeout(START_S):
+        while (await made.redis.xpending(LAUNCH, CLAIMS))["pending"] > sessions:
+            await asyncio.sleep(0.1)
+    return found
 
 
 def tell_all(tell: Tell, seen: Seen) -> None:
@@ -228,6 +140,12 @@ def tell_all(tell: Tell, seen: Seen) -> None:
         middle, high, highest = (percentile(took, share) for share in (0.5, 0.99, 0.999))
         longest = f"p99.9 {highest} µs, longest {took[-1]} µs"
         tell(f"  {name}.lua: {len(took)} calls, p50 {middle} µs, p99 {high} µs, {longest}", UNDER)
+
+
+def note_rush(figures: Figures, found: Rush, sessions: int) -> None:
+    for event, per_s in (("joins answered", found.answers.per_s), ("launches begun", found.begun_per_s)):
+        what = f"{event} in a second, of {found.per_s:g} wanted, {sessions:,} sessions"
+        figures.add(Figure(what=what, unit="/s", ours=per_s, beside="wanted", other=found.per_s, at_least=0.99))
 
 
 def note(figures: Figures, few: Seen, many: Seen) -> None:

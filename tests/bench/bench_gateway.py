@@ -1,34 +1,17 @@
 """How many joins one gateway process takes in a second, beside the original's gateway and beside no work at all."""
 
-import asyncio
-import json
 import statistics
-import sys
-from typing import Any
 
 import pytest
 
 from shared.redis.connection import Redis
-from tests.bench import stacks
+from tests.bench import load, stacks
 from tests.bench.conftest import Scale
 from tests.bench.entered import listening
 from tests.bench.figures import Figure, Figures
 from tests.processes import Children, Fleet
 
 TARGETS = {"/join of the original": 3.0, "/empty": 0.6}
-
-
-async def load(url: str, path: str, run: str, connections: int, scale: Scale) -> dict[str, Any]:
-    """One load from a process of its own."""
-    arguments = [url, path, run, connections, scale.of(1.0, 0.1), scale.of(3.0, 0.2)]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.load", *map(str, arguments), stdout=asyncio.subprocess.PIPE
-    )
-    said, _ = await process.communicate()
-    assert process.returncode == 0
-    found: dict[str, Any] = json.loads(said)
-    assert not found["refused"], found
-    return found
 
 
 @pytest.mark.parametrize("connections", [32, 256])
@@ -51,8 +34,16 @@ async def test_joins_per_second(
         per_s: dict[str, list[float]] = {name: [] for name in places}
         for turn in range(scale.of(3, 1)):
             for name, (where, path) in places.items():
-                found = await load(where, path, f"{turn}-{connections}", connections, scale)
-                per_s[name].append(found["per_s"])
+                found = await load.drive(
+                    where,
+                    path,
+                    f"{turn}-{connections}",
+                    connections=connections,
+                    warm_up_s=scale.of(1.0, 0.1),
+                    for_s=scale.of(3.0, 0.2),
+                )
+                assert not found.refused, found
+                per_s[name].append(found.per_s)
             await redis.flushall()
         await ours.aclose()
     medians = {name: statistics.median(found) for name, found in per_s.items()}

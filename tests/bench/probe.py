@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 PROBE_S = 0.01
+FRAME_MS = 10.0
+"""How long a frame of sound is, and by how much it may be late."""
 
 Note = list[tuple[float, float]]
 """What was late: times of the machine's monotonic clock, and how many milliseconds."""
