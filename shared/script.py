@@ -5,6 +5,7 @@ feed's next id. A script that finds this out changes nothing, and is run again w
 """
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from shared.redis.connection import Redis, translated
 _FOLDER = Path(__file__).parent / "scripts"
 _TELL = Path(__file__).parent / "tell.lua"
 AHEAD_MS = 24 * 3600 * 1000
-"""So far a feed's ids may be ahead of the clock; the same number is in `tell.lua`. A clock that was set back, or that
-of a replica which takes over, must not cost a single live launch."""
+"""So far a feed's ids may be ahead of the clock: one that was set back, or that of a replica which takes over, must not
+cost a single live launch. Scripts know it by this name."""
 _AHEAD = ("AHEAD ", "exhausted the last", "invalid start ID for the interval")
 """What scripts and servers say then; the last two of the largest id, which nothing can follow."""
 _LAUNCHES = (LAUNCH, RELAUNCH)
@@ -27,10 +28,13 @@ _TOLD = ("{bot}:session:", f"{ACTIVITY}:")
 log = structlog.get_logger()
 
 
+@cache
 def source(name: str) -> str:
-    """The text of a script."""
+    """The text of a script, with what it uses before it."""
     text = (_FOLDER / f"{name}.lua").read_text()
-    return _TELL.read_text() + text if "tell(" in text else text
+    if "tell(" in text:
+        text = _TELL.read_text() + text
+    return f"local AHEAD_MS = {AHEAD_MS}\n{text}" if "AHEAD_MS" in text else text
 
 
 def is_ahead(answer: object) -> bool:
@@ -80,7 +84,7 @@ async def set_back(redis: Redis, streams: Iterable[str]) -> None:
     others = [stream for stream in streams if stream not in feeds]
     script = redis.register_script(source("set_back"))
     with translated():
-        told: Any = await script(keys=[*feeds, *others], args=[AHEAD_MS, *map(_kind, others)])
+        told: Any = await script(keys=[*feeds, *others], args=[*map(_kind, others)])
     for stream, count in zip(told[::2], told[1::2], strict=True):
         log.error("stream_set_back", stream=stream, entries=count, why="their ids were ahead of the clock")
 

@@ -1,4 +1,4 @@
--- What stands before each script that tells something.
+-- What stands before each script that tells something. AHEAD_MS is that of shared/script.py.
 
 -- Add to a feed, and under the same id to other streams: `tell(feed, kept, json, stream, its json, ...)`. Gives the id.
 -- It happens whole or not at all. An error that begins with AHEAD says that an entry of one of them has an id which is
@@ -14,8 +14,7 @@ local function tell(feed, kept, json, ...)
     for i = 1, so_far, 2 do redis.call('XDEL', also[i], id) end
     error({err = failed})
   end
-  -- A day, for a clock that was set back: the feed's ids then go on from where they were.
-  if tonumber(id:match('^%d+')) > (redis.call('TIME')[1] + 24 * 3600) * 1000 then undo('AHEAD ' .. feed, 0) end
+  if tonumber(id:match('^%d+')) > redis.call('TIME')[1] * 1000 + AHEAD_MS then undo('AHEAD ' .. feed, 0) end
   for i = 1, #also, 2 do
     local added = redis.pcall('XADD', also[i], id, 'json', also[i + 1])
     if type(added) == 'table' then

@@ -2,10 +2,11 @@
 -- only with such an id. A launch stays as a dead letter; groups and their pending lists are as before.
 --
 -- KEYS  events, activity, dead, streams...
--- ARGV  ms that an id may be ahead, then of each stream what it is: 'launch', 'told' for one whose ids a feed gives, or ''
+-- ARGV  of each of those streams what it is: 'launch', 'told' for one whose ids a feed gives, or ''
 -- Gives {stream, how many entries were taken out, ...}; nothing for a stream that is as it should be, or is none.
 --
--- An id of a told stream cannot be ahead of the feeds, nor an id of these ahead of the clock, unless it was stepped back.
+-- An id of a told stream cannot be ahead of the feeds, nor an id of these ahead of the clock, unless it was stepped back:
+-- by AHEAD_MS of shared/script.py at most.
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -78,7 +79,7 @@ local function note(stream, count)
   end
 end
 
-local loose = string.format('%.0f-0', now_ms + ARGV[1])
+local loose = string.format('%.0f-0', now_ms + AHEAD_MS)
 for i = 1, 3 do note(KEYS[i], set_back(KEYS[i], loose, '')) end
 local strict = string.format('%.0f-0', now_ms)
 for i = 1, 2 do
@@ -86,7 +87,7 @@ for i = 1, 2 do
   if feed and before(strict, feed['last-generated-id']) then strict = feed['last-generated-id'] end
 end
 for i = 4, #KEYS do
-  local kind = ARGV[i - 2]
+  local kind = ARGV[i - 3]
   note(KEYS[i], set_back(KEYS[i], kind == '' and loose or strict, kind))
 end
 return told
