@@ -156,15 +156,7 @@ class Launches:
 
     async def _write_offer(self, launch: Launch, queue_limit: int, letter: str) -> Offered:
         outcome, session_id, depth = await self._offer(
-            [
-                contract.room_key(launch.room_url),
-                launch_stream(launch.agent, 1),
-                launch_stream(launch.agent, 2),
-                EVENTS,
-                contract.session_key(launch.session_id),
-                DEAD,
-                AGENTS,
-            ],
+            [*_where_it_begins(launch), DEAD, AGENTS],
             [
                 launch.session_id,
                 encode(launch),
@@ -186,13 +178,7 @@ class Launches:
         """
         launch = self._seals.closed(launch)
         outcome, name = await self._adopt(
-            [
-                contract.room_key(launch.room_url),
-                launch_stream(launch.agent, 1),
-                launch_stream(launch.agent, 2),
-                EVENTS,
-                contract.session_key(launch.session_id),
-            ],
+            _where_it_begins(launch),
             [launch.session_id, encode(launch), encode(queued(launch)), CLAIMS, EVENTS_KEPT, holder],
         )
         if outcome == "behind":
@@ -277,17 +263,10 @@ class Launches:
         return EntryId(await self._requeue(keys, args)) or None
 
     async def finish(
-        self,
-        entry: EntryId,
-        holder: str,
-        launch: Launch,
-        event: Ended | Failed,
-        *,
-        age_ms: int = 0,
-        dead: bool = False,
+        self, entry: EntryId, holder: str, launch: Launch, event: Ended | Failed, *, age_ms: int = 0
     ) -> Finished:
-        """End the session of `entry`; `dead` keeps the launch as a dead letter. `holder` is empty for a queued one."""
-        letter = encode(DeadLetter(launch=launch)) if dead else ""
+        """End the session of `entry`; a failed one leaves a dead letter. `holder` is empty for a queued one."""
+        letter = encode(DeadLetter(launch=launch)) if isinstance(event, Failed) else ""
         stream = launch_stream(launch.agent, launch.attempt)
         return await self._end(stream, entry, holder, whose=launch, event=event, letter=letter, age_ms=age_ms)
 
@@ -338,7 +317,7 @@ class Launches:
             case Failed(attempt=attempt, reason=reason, message=message):
                 failures = (*claim.launch.failures, Failure(attempt=attempt, reason=reason, message=message))
                 dead = msgspec.structs.replace(claim.launch, failures=failures)
-                return await self.finish(claim.entry, holder, dead, following, age_ms=age_ms, dead=True) == "finished"
+                return await self.finish(claim.entry, holder, dead, following, age_ms=age_ms) == "finished"
 
     async def read(self, entry: EntryId, *, agent: str = agents.DEFAULT) -> Launch | None:
         """The launch of an agent's entry, or None when its attempt is over.
@@ -415,6 +394,12 @@ class Launches:
         groups = [group for answer in answers if isinstance(answer, list) for group in answer]
         pending = sum(int(group["pending"]) for group in groups if group["name"] == CLAIMS)
         return sum(answer for answer in answers if isinstance(answer, int)) - pending
+
+
+def _where_it_begins(launch: Launch) -> list[str]:
+    """The keys of a new session, as its scripts take them."""
+    streams = [launch_stream(launch.agent, attempt) for attempt in (1, 2)]
+    return [contract.room_key(launch.room_url), *streams, EVENTS, contract.session_key(launch.session_id)]
 
 
 def decode(fields: Fields, stream: str = "") -> Launch:

@@ -275,7 +275,7 @@ async def test_a_finished_session_leaves_its_history_and_nothing_else(redis: Red
 async def test_a_session_given_up_leaves_a_dead_letter_too(redis: Redis, launches: Launches) -> None:
     entry = await claimed(redis)
     event = Failed(session_id="s1", attempt=1, reason=Reason.BOT_DIED, message="gone")
-    assert await launches.finish(entry, "a", launch(token="secret"), event, dead=True) == "finished"
+    assert await launches.finish(entry, "a", launch(token="secret"), event) == "finished"
     [(_, fields)] = await streams.between(redis, DEAD)
     assert '"token":"secret"' in fields["json"]
     assert (await history(redis))[-1] == event
