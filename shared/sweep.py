@@ -154,9 +154,9 @@ class Sweep:
         asked_at = time.monotonic()
         run_id = await self._run_id()
         # Also those that nobody serves any more: what waits for them, or was left by their runners, has an end too.
-        known = await agents.known(self._redis)
-        await set_back(self._redis, [*SET_BACK, *launch_streams(known)])
-        found = [(stream, await self._look(stream)) for stream in launch_streams(known)]
+        streams = launch_streams(await agents.known(self._redis))
+        await set_back(self._redis, [*SET_BACK, *streams])
+        found = [(stream, await self._look(stream)) for stream in streams]
         # A server that was paused answers in the end, and nobody has renewed meanwhile: that is a break, too.
         self._saw(run_id, now + time.monotonic() - asked_at)
         if self._uninterrupted.long_enough(self._lease_s):
@@ -169,7 +169,7 @@ class Sweep:
                 await self._fail_if_late(stream, EntryId(entry), {FIELD: json}, server_ms)
         if now >= self._drop_at:
             self._drop_at = now + DROP_CONSUMERS_EVERY_S
-            for stream in launch_streams(known):
+            for stream in streams:
                 await self._drop_gone_consumers(stream)
 
     async def release(self, hosts: Mapping[str, Gone]) -> None:
