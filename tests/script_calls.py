@@ -43,8 +43,11 @@ class ScriptCall:
 
 
 @asynccontextmanager
-async def script_calls(client: Redis) -> AsyncIterator[list[ScriptCall]]:
-    """Listen while the context lasts; the list is filled at its end."""
+async def strict_script_calls(client: Redis) -> AsyncIterator[list[ScriptCall]]:
+    """Listen while the context lasts; the list is filled at its end.
+
+    Whatever branches they took, no script may have named a key that it was not given.
+    """
     redis: Any = client
     calls: list[ScriptCall] = []
     connection = await redis.connection_pool.get_connection()
@@ -59,6 +62,8 @@ async def script_calls(client: Redis) -> AsyncIterator[list[ScriptCall]]:
     finally:
         await connection.disconnect()
         await redis.connection_pool.release(connection)
+    undeclared = [call for call in calls if call.undeclared]
+    assert not undeclared, undeclared
 
 
 async def _note(redis: Any, line: str, calls: list[ScriptCall]) -> None:

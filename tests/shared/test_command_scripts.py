@@ -38,17 +38,15 @@ from shared.redis.connection import Redis
 from shared.redis.entries import Decoder
 from shared.script import Script
 from tests.launching import a_launch
-from tests.script_calls import script_calls
+from tests.script_calls import strict_script_calls
 
 _reply = Decoder[Reply](Reply)
 
 
 @pytest.fixture
 async def redis(any_redis: Redis) -> AsyncIterator[Redis]:
-    """Whatever branch a test takes, no script names a key that it was not given."""
-    async with script_calls(any_redis) as calls:
+    async with strict_script_calls(any_redis):
         yield any_redis
-    assert [call for call in calls if call.undeclared] == []
 
 
 async def claimed(redis: Redis) -> tuple[EntryId, Launch]:

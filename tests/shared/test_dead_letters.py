@@ -16,17 +16,15 @@ from shared.redis.connection import Redis
 from shared.redis.entries import encode
 from shared.redis.streams import between
 from tests.launching import a_launch
-from tests.script_calls import script_calls
+from tests.script_calls import strict_script_calls
 
 DIED = Failure(attempt=1, reason=Reason.BOT_DIED, message="killed by SIGKILL")
 
 
 @pytest.fixture
 async def redis(any_redis: Redis) -> AsyncIterator[Redis]:
-    """Whatever branch a test takes, no script names a key that it was not given."""
-    async with script_calls(any_redis) as calls:
+    async with strict_script_calls(any_redis):
         yield any_redis
-    assert [call for call in calls if call.undeclared] == []
 
 
 @pytest.fixture
