@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from shared.commands import Commands
-from shared.contract import AnyCommand, Launch, Transport
-from shared.launches import Launches
+from shared.contract import CLAIMS, LAUNCH, AnyCommand, Launch, Transport
+from shared.launches import Claim, EntryId, Launches, decode
 from shared.redis.connection import Redis
+from shared.redis.streams import read_group
 
 SCRIPTED = Path(__file__).parent / "bots" / "scripted.py"
 
@@ -31,6 +32,14 @@ async def offer(redis: Redis, **launch: Any) -> Launch:
     offered = await Launches(redis).offer(made, queue_limit=100_000)
     assert offered.outcome == "queued"
     return made
+
+
+async def claimed(redis: Redis, holder: str = "runner", **launch: Any) -> Claim:
+    """A launch whose lease this holder has; it is the only one that waits."""
+    made = await offer(redis, **launch)
+    [(_, [(entry, fields)])] = await read_group(redis, CLAIMS, holder, {LAUNCH: ">"})
+    assert decode(fields) == made
+    return Claim(EntryId(entry), made)
 
 
 async def send(redis: Redis, launch: Launch, command: AnyCommand) -> None:

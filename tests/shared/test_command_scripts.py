@@ -8,14 +8,10 @@ from typing import Any
 import pytest
 
 from shared import contract, events
-from shared.commands import Commands
 from shared.contract import (
-    CLAIMS,
     COMMANDS,
     EVENTS,
     FIELD,
-    LAUNCH,
-    AnyCommand,
     AnyEvent,
     CommandDone,
     CommandReason,
@@ -32,12 +28,12 @@ from shared.contract import (
     replies_key,
 )
 from shared.inbox import Inbox
-from shared.launches import EntryId, Launches
+from shared.launches import Launches
 from shared.redis import streams
 from shared.redis.connection import Redis
 from shared.redis.entries import Decoder
 from shared.script import Script
-from tests.launching import a_launch
+from tests.launching import claimed, send
 from tests.script_calls import strict_script_calls
 
 _reply = Decoder[Reply](Reply)
@@ -49,16 +45,9 @@ async def redis(any_redis: Redis) -> AsyncIterator[Redis]:
         yield any_redis
 
 
-async def claimed(redis: Redis) -> tuple[EntryId, Launch]:
+async def held(redis: Redis) -> Launch:
     """A launch that runner `a` has."""
-    launch = a_launch()
-    await Launches(redis).offer(launch, queue_limit=10)
-    [(_, [(entry, _)])] = await streams.read_group(redis, CLAIMS, "a", {LAUNCH: ">"}, count=1)
-    return EntryId(entry), launch
-
-
-async def sent(redis: Redis, launch: Launch, command: AnyCommand) -> None:
-    assert await Commands(redis).send(launch.session_id, launch.room_url, command) == "sent"
+    return (await claimed(redis, "a")).launch
 
 
 async def fates(redis: Redis, launch: Launch) -> list[CommandDone]:
@@ -87,23 +76,23 @@ async def finish(redis: Redis, event: Ended | Failed | None = None) -> Launch:
 
 async def test_a_command_is_accepted_once_however_often_it_is_sent_at_a_time(redis: Redis) -> None:
     """The client repeats a call whose answer did not come."""
-    _, launch = await claimed(redis)
+    launch = await held(redis)
     for number in "112":
-        await sent(redis, launch, Say(command_id=number, text="x"))
+        await send(redis, launch, Say(command_id=number, text="x"))
     assert await redis.xlen(commands_key(launch.session_id)) == 2
 
 
 async def test_a_stream_that_is_full_takes_no_more_and_a_room_of_another_session_takes_nothing(redis: Redis) -> None:
-    _, launch = await claimed(redis)
-    send = Script(redis, "send_command")
+    launch = await held(redis)
+    script = Script(redis, "send_command")
     keys = [contract.room_key(launch.room_url), commands_key(launch.session_id)]
-    assert [await send(keys, [launch.session_id, text, COMMANDS, 2, 50_000]) for text in "abc"] == [
+    assert [await script(keys, [launch.session_id, text, COMMANDS, 2, 50_000]) for text in "abc"] == [
         "sent",
         "sent",
         "full",
     ]
-    assert await send(keys, ["another", "d", COMMANDS, 9, 50_000]) == "over"
-    assert await send(keys, [launch.session_id, "x" * 60_000, COMMANDS, 9, 50_000]) == "full"
+    assert await script(keys, ["another", "d", COMMANDS, 9, 50_000]) == "over"
+    assert await script(keys, [launch.session_id, "x" * 60_000, COMMANDS, 9, 50_000]) == "full"
     assert await redis.xlen(commands_key(launch.session_id)) == 2
 
 
@@ -125,11 +114,11 @@ async def given_to(redis: Redis, launch: Launch, holder: str) -> list[str]:
 
 
 async def test_what_others_were_given_is_taken_in_order_and_what_is_ones_own_stays(redis: Redis) -> None:
-    _, launch = await claimed(redis)
+    launch = await held(redis)
     stream = commands_key(launch.session_id)
     ids = []
     for number, holder in enumerate(["a", "b", "c", "b"]):
-        await sent(redis, launch, Say(command_id=str(number), text="x"))
+        await send(redis, launch, Say(command_id=str(number), text="x"))
         ids += await given_to(redis, launch, holder)
     [(number, *flat)] = await take(redis, "nothing", stream)
     assert number == 2
@@ -141,11 +130,11 @@ async def test_what_others_were_given_is_taken_in_order_and_what_is_ones_own_sta
 
 
 async def test_who_begins_takes_what_it_had_itself_too_and_then_what_nobody_had(redis: Redis) -> None:
-    _, launch = await claimed(redis)
+    launch = await held(redis)
     stream = commands_key(launch.session_id)
-    await sent(redis, launch, Say(command_id="1", text="x"))
+    await send(redis, launch, Say(command_id="1", text="x"))
     ids = await given_to(redis, launch, "a")
-    await sent(redis, launch, Say(command_id="2", text="x"))
+    await send(redis, launch, Say(command_id="2", text="x"))
     [(_, *flat)] = await take(redis, stream, own=True)
     assert flat[:1] == ids
     assert [json.loads(text)["command_id"] for text in flat[1::2]] == ["1", "2"]
@@ -153,25 +142,25 @@ async def test_who_begins_takes_what_it_had_itself_too_and_then_what_nobody_had(
 
 
 async def test_who_begins_with_a_session_without_commands_is_given_what_comes(redis: Redis) -> None:
-    _, launch = await claimed(redis)
+    launch = await held(redis)
     stream = commands_key(launch.session_id)
     assert await take(redis, stream, own=True) == []
-    await sent(redis, launch, Say(command_id="1", text="x"))
+    await send(redis, launch, Say(command_id="1", text="x"))
     assert len(await given_to(redis, launch, "a")) == 1
 
 
 async def test_a_command_that_is_done_by_now_is_not_taken(redis: Redis) -> None:
-    _, launch = await claimed(redis)
+    launch = await held(redis)
     stream = commands_key(launch.session_id)
-    await sent(redis, launch, Say(command_id="1", text="x"))
+    await send(redis, launch, Say(command_id="1", text="x"))
     [entry] = await given_to(redis, launch, "b")
     await redis.xdel(stream, entry)
     assert await take(redis, stream) == []
 
 
 async def test_nothing_is_taken_where_nothing_was_given_or_nothing_is(redis: Redis) -> None:
-    _, launch = await claimed(redis)
-    await sent(redis, launch, Say(command_id="1", text="x"))
+    launch = await held(redis)
+    await send(redis, launch, Say(command_id="1", text="x"))
     assert await take(redis, commands_key(launch.session_id), "nothing") == []
     assert not await redis.exists("nothing")
 
@@ -183,9 +172,9 @@ async def test_nothing_is_taken_where_nothing_was_given_or_nothing_is(redis: Red
 async def test_a_fate_is_written_once_with_its_reply_and_the_command_is_gone(
     redis: Redis, reply_to: str | None
 ) -> None:
-    _, launch = await claimed(redis)
+    launch = await held(redis)
     command = Say(command_id="c", text="secret", reply_to=reply_to)
-    await sent(redis, launch, command)
+    await send(redis, launch, command)
     inbox = Inbox(redis, "a")
     [(entry, _)] = await inbox.open(launch.session_id)
     reply = Reply(command_id="c", outcome=Outcome.UNHANDLED, reason=CommandReason.NO_PIPELINE, message="none")
@@ -210,9 +199,9 @@ async def test_a_fate_is_written_once_with_its_reply_and_the_command_is_gone(
 
 
 async def test_signalling_has_a_reply_and_no_event(redis: Redis) -> None:
-    _, launch = await claimed(redis)
+    launch = await held(redis)
     command = Offer(command_id="o", sdp="v=0", sdp_type="offer", reply_to="g")
-    await sent(redis, launch, command)
+    await send(redis, launch, command)
     inbox = Inbox(redis, "a")
     [(entry, _)] = await inbox.open(launch.session_id)
     await inbox.reply(launch.session_id, entry, command, Reply(command_id="o", outcome=Outcome.DELIVERED), attempt=1)
@@ -222,9 +211,9 @@ async def test_signalling_has_a_reply_and_no_event(redis: Redis) -> None:
 
 
 async def test_a_command_of_a_session_that_is_over_gets_no_second_fate(redis: Redis) -> None:
-    _, launch = await claimed(redis)
+    launch = await held(redis)
     command = Say(command_id="c", text="x")
-    await sent(redis, launch, command)
+    await send(redis, launch, command)
     inbox = Inbox(redis, "a")
     [(entry, _)] = await inbox.open(launch.session_id)
     await finish(redis)
@@ -240,9 +229,9 @@ async def test_a_command_of_a_session_that_is_over_gets_no_second_fate(redis: Re
 async def test_the_end_of_a_session_gives_every_undone_command_its_fate_and_whoever_waits_a_reply(
     redis: Redis,
 ) -> None:
-    _, launch = await claimed(redis)
-    await sent(redis, launch, Say(command_id="waited", text="secret", reply_to="g"))
-    await sent(redis, launch, Say(command_id="unwaited", text="secret"))
+    launch = await held(redis)
+    await send(redis, launch, Say(command_id="waited", text="secret", reply_to="g"))
+    await send(redis, launch, Say(command_id="unwaited", text="secret"))
     failed = Failed(session_id=launch.session_id, attempt=1, reason=Reason.BOT_ERROR, message="ValueError: no")
     await finish(redis, failed)
     what: dict[str, Any] = {
@@ -262,9 +251,9 @@ async def test_the_end_of_a_session_gives_every_undone_command_its_fate_and_whoe
 
 
 async def test_a_leave_is_delivered_by_the_end_and_signalling_has_no_event(redis: Redis) -> None:
-    _, launch = await claimed(redis)
-    await sent(redis, launch, Leave(command_id="l", reply_to="g"))
-    await sent(redis, launch, Offer(command_id="o", sdp="v=0", sdp_type="offer", reply_to="g"))
+    launch = await held(redis)
+    await send(redis, launch, Leave(command_id="l", reply_to="g"))
+    await send(redis, launch, Offer(command_id="o", sdp="v=0", sdp_type="offer", reply_to="g"))
     await finish(redis)
     [fate] = await fates(redis, launch)
     assert (fate.command_id, fate.kind, fate.outcome, fate.reason) == ("l", "leave", Outcome.DELIVERED, None)
@@ -278,7 +267,7 @@ async def test_a_leave_is_delivered_by_the_end_and_signalling_has_no_event(redis
 async def test_at_the_end_a_command_has_expired_or_not_by_the_age_of_its_entry(
     redis: Redis, expires_s: float, outcome: Outcome
 ) -> None:
-    _, launch = await claimed(redis)
+    launch = await held(redis)
     text = f'{{"type":"say","command_id":"c","expires_s":{expires_s},"text":"x","reply_to":"g"}}'
     await redis.xadd(commands_key(launch.session_id), {FIELD: text}, id=f"{int(time.time() * 1000) - 60_000}-0")
     await finish(redis)
@@ -309,10 +298,10 @@ async def test_at_the_end_a_command_has_expired_or_not_by_the_age_of_its_entry(
 async def test_no_command_is_so_odd_that_its_session_could_not_end(
     redis: Redis, fields: dict[str, str], known: tuple[str, str]
 ) -> None:
-    _, launch = await claimed(redis)
+    launch = await held(redis)
     stream: Any = fields
     await redis.xadd(commands_key(launch.session_id), stream)
-    await sent(redis, launch, Say(command_id="after", text="x"))
+    await send(redis, launch, Say(command_id="after", text="x"))
     await finish(redis)
     odd, after = await fates(redis, launch)
     assert (odd.command_id, odd.kind, odd.reason) == (*known, CommandReason.SESSION_OVER)
@@ -322,16 +311,16 @@ async def test_no_command_is_so_odd_that_its_session_could_not_end(
 
 
 async def test_a_reply_that_cannot_be_written_does_not_keep_a_session_from_its_end(redis: Redis) -> None:
-    _, launch = await claimed(redis)
+    launch = await held(redis)
     await redis.set(replies_key("g"), "no stream")
-    await sent(redis, launch, Say(command_id="c", text="x", reply_to="g"))
+    await send(redis, launch, Say(command_id="c", text="x", reply_to="g"))
     await finish(redis)
     assert [fate.command_id for fate in await fates(redis, launch)] == ["c"]
 
 
 async def test_more_commands_than_are_looked_at_together_all_get_their_fate_in_order(redis: Redis) -> None:
-    _, launch = await claimed(redis)
+    launch = await held(redis)
     for number in range(250):
-        await sent(redis, launch, Say(command_id=str(number), text="x"))
+        await send(redis, launch, Say(command_id=str(number), text="x"))
     await finish(redis)
     assert [fate.command_id for fate in await fates(redis, launch)] == [str(number) for number in range(250)]

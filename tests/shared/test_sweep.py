@@ -8,11 +8,11 @@ import pytest
 
 from shared import events
 from shared.contract import DEAD, LAUNCH, RUNNERS, DeadLetter, Failed, Launch, Queued, Reason
-from shared.launches import Claim, EntryId, Launches, decode
+from shared.launches import Claim, EntryId, Launches
 from shared.redis.connection import Redis
-from shared.redis.streams import between, read_group
+from shared.redis.streams import between
 from shared.sweep import CONSUMER_GONE_S, TOGETHER, Sweep, Uninterrupted, past_deadline, takes_turn
-from tests.launching import a_launch, offer
+from tests.launching import a_launch, claimed, offer
 from tests.sweeping import A_LEASE, LEASE_S, grow_stale, sweep_for_a_lease
 from tests.waiting import until
 
@@ -22,14 +22,6 @@ SHORT_LEASE_S = 1.0
 
 def a_sweep(redis: Redis, max_attempts: int = 3, lease_s: float = LEASE_S) -> Sweep:
     return Sweep(redis, lease_s=lease_s, max_attempts=max_attempts)
-
-
-async def claimed(redis: Redis, holder: str = "gone", **launch: object) -> Claim:
-    made = await offer(redis, **launch)
-    await Launches(redis).ensure_group("runners")
-    ((_, ((entry, fields),)),) = await read_group(redis, "runners", holder, {LAUNCH: ">"}, count=1)
-    assert decode(fields) == made
-    return Claim(EntryId(entry), made)
 
 
 async def abandoned(redis: Redis) -> Claim:

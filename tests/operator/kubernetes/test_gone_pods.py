@@ -15,9 +15,9 @@ from shared.process.process_name import began_at, host_of, process_name
 from shared.redis.connection import Redis
 from shared.sweep import Gone, Sweep
 from tests.fakes.kubernetes_api.resources import PODS
+from tests.launching import claimed
 from tests.operator.kubernetes.ground import Ground
 from tests.processes import session_event
-from tests.shared.test_sweep import claimed
 from tests.waiting import until
 
 LEASE_S = 60
