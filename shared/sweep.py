@@ -131,12 +131,12 @@ class Sweep:
         """
         while True:
             try:
-                now = time.monotonic()
-                # Seen each time, also by who does not sweep: without it no lease would count as stale.
-                runners = await self._look_around(now) if in_turn else 0
-                if takes_turn(runners, random.random()):  # noqa: S311
-                    await self.sweep(now)
+                if not in_turn or takes_turn(await self._how_many_runners(), random.random()):  # noqa: S311
+                    await self.sweep(time.monotonic())
                     self.rounds["done"] += 1
+                else:
+                    # Without it no lease would count as stale when the turn comes.
+                    self._saw(await self._run_id(), time.monotonic())
             except Unavailable:
                 self.rounds["unavailable"] += 1
                 self._uninterrupted = Uninterrupted()
@@ -189,11 +189,8 @@ class Sweep:
                 if consumer["pending"] and gone and gone.includes(consumer["name"]):
                     await self._release(stream, consumer["name"], gone.why)
 
-    async def _look_around(self, now: float) -> int:
-        """See that the server answers; gives about how many runners there are."""
-        asked_at = time.monotonic()
-        run_id = await self._run_id()
-        self._saw(run_id, now + time.monotonic() - asked_at)
+    async def _how_many_runners(self) -> int:
+        """About how many there are."""
         most = await about_how_many(self._redis)
         return most if most <= TOGETHER else min(most, await self._consumers())
 
