@@ -52,7 +52,7 @@ class DeadLetters:
         return _decoded(found[0][1]) if found else None
 
     def again(self, launch: Launch, session_id: str) -> Launch:
-        """A given-up launch as a session of its own: everything that was asked for, and nothing of what failed.
+        """The same of one that may be sealed; what comes of it is sealed anew.
 
         Raises:
             BadEntry: it was sealed with a key that is not here.

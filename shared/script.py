@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from redis.exceptions import ResponseError
 
-from shared.contract import ACTIVITY, DEAD, EVENTS, LAUNCH, RELAUNCH
+from shared.contract import ACTIVITY, DEAD, EVENTS, LAUNCH, RELAUNCH, activity_key, session_key
 from shared.redis.connection import Redis, translated
 
 _FOLDER = Path(__file__).parent / "scripts"
@@ -23,7 +23,7 @@ cost a single live launch. Scripts know it by this name."""
 _AHEAD = ("AHEAD ", "exhausted the last", "invalid start ID for the interval")
 """What scripts and servers say then; the last two of the largest id, which nothing can follow."""
 _LAUNCHES = (LAUNCH, RELAUNCH)
-_TOLD = ("{bot}:session:", f"{ACTIVITY}:")
+_TOLD = (session_key(""), activity_key(""))
 
 log = structlog.get_logger()
 
