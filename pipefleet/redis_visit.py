@@ -6,7 +6,7 @@ from typing import Any
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from pipefleet import fleet_health, redis_health
-from shared import agents
+from shared import known_agents
 from shared.contract import CLAIMS, LAUNCH, launch_streams
 from shared.errors import Unavailable
 from shared.findings import Finding, fail, ok, warn
@@ -93,7 +93,7 @@ async def _scripts(redis: Redis) -> list[Finding]:
 async def _fleet(redis: Redis, lease_s: float) -> list[Finding]:
     waiting = await Launches(redis).depth()
     stale = 0
-    for stream in launch_streams(await agents.known(redis)):
+    for stream in launch_streams(await known_agents.read(redis)):
         try:
             idle_ms = int(2 * lease_s * 1000)
             stale += len(await redis.xpending_range(stream, CLAIMS, "-", "+", 100, idle=idle_ms))

@@ -5,15 +5,9 @@ The empty name is the default agent, which serves the launches that name none.
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from shared.contract import AGENTS
-
-if TYPE_CHECKING:
-    from shared.redis.connection import Redis
 
 DEFAULT = ""
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
 def parse(text: str) -> Mapping[str, str]:
@@ -27,34 +21,9 @@ def parse(text: str) -> Mapping[str, str]:
         name, is_pair, bot = (part.strip() for part in pair.partition("="))
         if not is_pair or not bot:
             raise ValueError(f"expected agent=bot pairs, such as sales=bots/sales.py, got {pair!r}")
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise ValueError(f"an agent's name has up to 63 of a-z, 0-9 and -, and begins with no -, got {name!r}")
         if name in bots:
             raise ValueError(f"agent {name!r} is there twice")
         bots[name] = bot
     return bots
-
-
-async def known(redis: "Redis") -> tuple[str, ...]:
-    """Every agent that a launch was ever offered for, or that anybody ever served: also one that is no more.
-
-    Raises:
-        Unavailable: Redis does not answer.
-    """
-    from shared.redis.connection import translated  # noqa: PLC0415 - who reads settings does not wait for its import
-
-    with translated():
-        return (DEFAULT, *sorted(filter(_NAME.fullmatch, map(str, await redis.smembers(AGENTS)))))
-
-
-async def note(redis: "Redis", agents: tuple[str, ...]) -> None:
-    """Make agents known before anybody serves them.
-
-    Raises:
-        Unavailable: Redis does not answer.
-    """
-    from shared.redis.connection import translated  # noqa: PLC0415
-
-    if names := [agent for agent in agents if agent != DEFAULT]:
-        with translated():
-            await redis.sadd(AGENTS, *names)

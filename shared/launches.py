@@ -9,7 +9,7 @@ from typing import Any, Literal, NewType, TypeAlias
 
 import msgspec
 
-from shared import agents, contract
+from shared import agents, contract, known_agents
 from shared.contract import (
     AGENTS,
     CLAIMS,
@@ -195,7 +195,7 @@ class Launches:
 
     async def ensure_group(self, group: str) -> None:
         """Create the served launch streams and this group of them, if they are not there."""
-        await agents.note(self._redis, self._served)
+        await known_agents.note(self._redis, self._served)
         for stream in self._streams:
             await ensure_group(self._redis, stream, group)
 
@@ -363,7 +363,7 @@ class Launches:
 
         With `after`, an entry's id, those that follow it; one that is put back meanwhile can come twice.
         """
-        streams = launch_streams(await agents.known(self._redis) if agent is None else [agent])
+        streams = launch_streams(await known_agents.read(self._redis) if agent is None else [agent])
         first = f"({after}" if after else "-"
         found = [entry for stream in streams for entry in await between(self._redis, stream, first, count=limit)]
         found.sort(key=lambda entry: order(entry[0]))
@@ -371,7 +371,7 @@ class Launches:
 
     async def each_live(self) -> AsyncIterator[tuple[EntryId, Fields]]:
         """The launches of all live sessions. None is missed; one that is put back meanwhile can come twice."""
-        for stream in reversed(launch_streams(await agents.known(self._redis))):
+        for stream in reversed(launch_streams(await known_agents.read(self._redis))):
             first = "-"
             while entries := await between(self._redis, stream, first, count=LIVE_AT_ONCE):
                 for entry, fields in entries:
@@ -380,7 +380,7 @@ class Launches:
 
     async def depth(self, *, agent: str | None = None) -> int:
         """How many launches wait for a runner: of one agent, or of all that were ever known."""
-        streams = launch_streams(await agents.known(self._redis) if agent is None else [agent])
+        streams = launch_streams(await known_agents.read(self._redis) if agent is None else [agent])
         async with self._redis.pipeline(transaction=True) as pipe:
             for stream in streams:
                 pipe.xlen(stream)

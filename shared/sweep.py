@@ -23,7 +23,7 @@ from typing import Any
 
 import structlog
 
-from shared import agents
+from shared import known_agents
 from shared.contract import (
     CLAIMS,
     DEAD_WEBHOOKS,
@@ -154,7 +154,7 @@ class Sweep:
         asked_at = time.monotonic()
         run_id = await self._run_id()
         # Also those that nobody serves any more: what waits for them, or was left by their runners, has an end too.
-        streams = launch_streams(await agents.known(self._redis))
+        streams = launch_streams(await known_agents.read(self._redis))
         await set_back(self._redis, [*SET_BACK, *streams])
         found = [(stream, await self._look(stream)) for stream in streams]
         # A server that was paused answers in the end, and nobody has renewed meanwhile: that is a break, too.
@@ -180,7 +180,7 @@ class Sweep:
         Raises:
             Unavailable: Redis does not answer.
         """
-        for stream in launch_streams(await agents.known(self._redis)):
+        for stream in launch_streams(await known_agents.read(self._redis)):
             await ensure_group(self._redis, stream, CLAIMS)
             with translated():
                 consumers: Any = await self._redis.xinfo_consumers(stream, CLAIMS)
@@ -196,7 +196,7 @@ class Sweep:
 
     async def _consumers(self) -> int:
         """How many call for launches, or did a while ago: runners that have just died all at once are among them."""
-        known = await agents.known(self._redis)
+        known = await known_agents.read(self._redis)
         async with self._redis.pipeline(transaction=False) as pipe:
             for agent in known:
                 pipe.xinfo_groups(launch_stream(agent, 1))

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from redis.exceptions import ResponseError
 
 from services.operator.metrics.counters import BOTS_IN_ROOM, DEAD_LETTERS, QUEUE_AGE, QUEUE_DEPTH, RUNNERS, SLOTS
-from shared import agents, metrics
+from shared import known_agents, metrics
 from shared.contract import CLAIMS, DEAD, Presence, Start, launch_streams
 from shared.errors import Unavailable
 from shared.presence import present
@@ -56,7 +56,7 @@ class FleetGauges:
         return metrics.text()
 
     async def _queues(self) -> dict[str, Queue]:
-        known = await agents.known(self._redis)
+        known = await known_agents.read(self._redis)
         streams = launch_streams(known)
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.time()
