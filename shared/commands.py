@@ -20,7 +20,7 @@ from shared.contract import (
 from shared.errors import Unavailable
 from shared.redis.connection import Redis, translated
 from shared.redis.entries import encode
-from shared.script import Script
+from shared.script import Script, is_ahead
 from shared.sealing import UNSEALED, Seals
 from shared.tracing import traces
 
@@ -97,12 +97,19 @@ class Commands:
         return outcomes + ["away"] * (len(letters) - len(outcomes))
 
     async def _send_some(self, letters: Sequence[Letter]) -> list[Sent | Literal["away"]]:
+        calls = []
+        for letter in letters:
+            command = msgspec.structs.replace(letter.command, traceparent=traces.current())
+            calls.append(replace(letter, command=command).keys_and_args(self._seals))
         async with self._redis.pipeline(transaction=False) as pipe:
-            for letter in letters:
-                command = msgspec.structs.replace(letter.command, traceparent=traces.current())
-                await self._send.queue(pipe, *replace(letter, command=command).keys_and_args(self._seals))
+            for call in calls:
+                await self._send.queue(pipe, *call)
             with translated():
                 answers = await pipe.execute(raise_on_error=False)
+        # What is in the way of an entry is taken out by a call of its own.
+        for number, answer in enumerate(answers):
+            if is_ahead(answer):
+                answers[number] = await self._send(*calls[number])
         return ["away" if isinstance(answer, RedisError) else answer for answer in answers]
 
 

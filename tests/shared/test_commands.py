@@ -265,6 +265,14 @@ async def test_sending_to_many_says_of_each_what_became_of_it(redis: Redis) -> N
     assert sent == ["sent"] * 120 + ["over"] * 120
 
 
+@pytest.mark.parametrize("foreign", ["4102444800000-1", "18446744073709551615-18446744073709551615"])
+async def test_sending_to_many_reaches_one_with_an_id_of_the_future_in_its_way(any_redis: Redis, foreign: str) -> None:
+    one, other = await offer(any_redis), await offer(any_redis)
+    await any_redis.xadd(contract.commands_key(one.session_id), {FIELD: "{}"}, id=foreign)
+    letters = [Letter(to.session_id, to.room_url, say("a")) for to in (one, other)]
+    assert await Commands(any_redis).send_all(letters) == ["sent", "sent"]
+
+
 async def test_sending_to_many_without_a_server_says_away_of_each(tmp_path: Path) -> None:
     async with connection.connect(f"unix://{tmp_path}/none", retries=0) as nowhere:
         launch = a_launch()

@@ -195,7 +195,7 @@ async def test_synthesis_does_not_block_the_event_loop(monkeypatch: pytest.Monke
 async def test_the_event_loop_turns_between_the_pieces_of_a_text_that_is_there_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def speak_at_once(_text: str, deliver: Callable[[bytes], bool], **_: object) -> None:
+    def speak_at_once(_text: str, deliver: Callable[[bytes], bool], **_settings: object) -> None:
         for _ in range(10):
             deliver(b"\1\1")
 
