@@ -15,7 +15,7 @@ from litestar.openapi.spec import Components, License, SecurityScheme
 from litestar.types import Method
 from litestar.types.internal_types import PathParameterDefinition
 
-from services.gateway import dead_letters, errors, join, metrics, session_views
+from services.gateway import dead_letters, error_answers, join, metrics, session_views
 from services.gateway.access import admission, browsers
 from services.gateway.access.auth import OPEN
 from services.gateway.commands import admin, leaving
@@ -71,7 +71,7 @@ def create_app(parts: Parts) -> Litestar:
     return Litestar(
         [*HANDLERS, *console_page.console_page(), client_page.client_page(settings.agents)],
         dependencies={"parts": Provide(lambda: parts, sync_to_thread=False)},
-        exception_handlers={**errors.HANDLERS, Unavailable: outage.refuse},
+        exception_handlers={**error_answers.HANDLERS, Unavailable: outage.refuse},
         before_send=[outage.watch, metrics.count_answer],
         cors_config=browsers.cors(settings.cors_origins),
         guards=[admission.guard(settings, parts.rates)],

@@ -15,7 +15,8 @@ from litestar.openapi.plugins import YamlRenderPlugin
 from litestar.openapi.spec import Example, OpenAPIHeader, OpenAPIType, Operation, Schema
 
 from services.gateway.access.auth import ALL, OPEN, PROBE, refusals
-from services.gateway.errors import ErrorBody, HttpError, NotJson, TooLarge, body_of
+from services.gateway.error_answers import ErrorBody, body_of
+from services.gateway.errors import HttpError, NotJson, TooLarge
 
 SESSION_ID = "6f1c1f0e-55a5-4c0a-9a35-0b8a5e1fd3a1"
 """The session of all examples."""

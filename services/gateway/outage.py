@@ -7,7 +7,8 @@ import structlog
 from litestar import Request, Response
 from litestar.types import Message, Scope
 
-from services.gateway.errors import Away, ErrorBody, answer
+from services.gateway.error_answers import ErrorBody, answer
+from services.gateway.errors import Away
 from shared.errors import Unavailable
 
 PROOF = {200, 202, 204, 404, 409, 429}

@@ -20,7 +20,8 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from services.gateway.errors import HeadTooLarge, HttpError, NotHttp, TooLarge, TooManyConnections, TooSlow, body_of
+from services.gateway.error_answers import body_of
+from services.gateway.errors import HeadTooLarge, HttpError, NotHttp, TooLarge, TooManyConnections, TooSlow
 from services.gateway.events.stream import ABORT
 
 HEAD_S = 10.0

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from services.gateway.access.auth import OPEN, START
 from services.gateway.documentation import BODY, documented
+from services.gateway.error_answers import invalid_field
 from services.gateway.errors import (
     AtCapacity,
     Away,
@@ -22,7 +23,6 @@ from services.gateway.errors import (
     NotSupported,
     RateLimited,
     StillLeaving,
-    invalid_field,
 )
 from services.gateway.join import EXAMPLE, JoinRequest, accept, launch_of
 from services.gateway.parts import Injected, Parts
