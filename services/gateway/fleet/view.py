@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from shared.contract import Presence, Start
+from shared.contract import Start
 from shared.launches import Launches
 from shared.presence import present
 from shared.redis.connection import Redis
@@ -57,22 +57,5 @@ async def look(redis: Redis, launches: Launches) -> FleetView:
         free=sum(runner.free for runner in runners),
         queued=queued,
         running=sum(runner.running for runner in runners),
-        runners=[_runner(runner) for runner in runners],
-    )
-
-
-def _runner(runner: Presence) -> RunnerView:
-    return RunnerView(
-        runner=runner.runner,
-        slots=runner.slots,
-        busy=runner.busy,
-        free=runner.free,
-        running=runner.running,
-        pid=runner.pid,
-        host=runner.host,
-        start=runner.start,
-        state=runner.state,
-        version=runner.version,
-        error=runner.error,
-        agents=runner.agents,
+        runners=[msgspec.convert(runner, RunnerView, from_attributes=True) for runner in runners],
     )

@@ -7,17 +7,16 @@ from pathlib import Path
 
 from litestar import Response, get
 from litestar.datastructures import CacheControlHeader
+from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from services.gateway.access.auth import OPEN
-from services.gateway.errors import NotFound
 from services.gateway.pages.headers import console_headers
 
 FOLDER = Path(__file__).parent / "console"
 
 _KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-_NO_FILE = "There is nothing at this address."
 
 
 def console_page() -> list[HTTPRouteHandler]:
@@ -38,7 +37,7 @@ def console_page() -> list[HTTPRouteHandler]:
     @get("/console/{name:str}", opt=OPEN, include_in_schema=False, sync_to_thread=False, cache_control=fresh)
     def console_file(name: FromPath[str]) -> Response[str]:
         if name not in files:
-            raise NotFound(_NO_FILE)
+            raise NotFoundException
         return served(name)
 
     return [console, console_file]
