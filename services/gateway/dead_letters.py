@@ -8,8 +8,8 @@ import structlog
 from litestar import Response, delete, get, post
 from litestar.params import FromPath, QueryParameter
 
-from services.gateway.documentation import documented
-from services.gateway.errors import AtCapacity, Away, InvalidQuery, NotFound, Refused
+from services.gateway.documentation import BAD_LIMIT, documented
+from services.gateway.errors import AtCapacity, Away, NotFound, Refused
 from services.gateway.join import EXAMPLE, JoinReply
 from services.gateway.parts import Injected, Parts
 from shared.contract import DeadLetter, Failure, Launch, Reason, Status, Transport
@@ -69,7 +69,7 @@ _LETTER = DeadLetterView(
 @get(
     "/dead",
     tags=["dead letters"],
-    **documented({200: DeadLetterList(dead=[_LETTER])}, InvalidQuery("limit", "expected a whole number >= 1"), Away()),
+    **documented({200: DeadLetterList(dead=[_LETTER])}, BAD_LIMIT, Away()),
 )
 async def dead_letters(parts: Injected, limit: Limit = 100) -> DeadLetterList:
     """List the launches that were given up."""

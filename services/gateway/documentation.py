@@ -16,12 +16,14 @@ from litestar.openapi.spec import Example, OpenAPIHeader, OpenAPIType, Operation
 
 from services.gateway.access.auth import ALL, OPEN, PROBE, refusals
 from services.gateway.error_answers import ErrorBody, body_of
-from services.gateway.errors import HttpError, NotJson, TooLarge
+from services.gateway.errors import HttpError, InvalidQuery, NotJson, TooLarge
 
 SESSION_ID = "6f1c1f0e-55a5-4c0a-9a35-0b8a5e1fd3a1"
 """The session of all examples."""
 BODY = (TooLarge(), NotJson())
 """What becomes of a body before its route sees it."""
+BAD_LIMIT = InvalidQuery("limit", "expected a whole number >= 1")
+"""Of a list."""
 
 _TEXT = Schema(type=OpenAPIType.STRING)
 _HEADERS = {

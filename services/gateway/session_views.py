@@ -9,8 +9,8 @@ from litestar.params import FromPath, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from services.gateway import sessions
-from services.gateway.documentation import documented
-from services.gateway.errors import Away, InvalidQuery, NotFound
+from services.gateway.documentation import BAD_LIMIT, documented
+from services.gateway.errors import Away, NotFound
 from services.gateway.join import EXAMPLE
 from services.gateway.parts import NO_SESSION, Injected
 from services.gateway.sessions import Session
@@ -86,7 +86,7 @@ _TIMELINE = [{"type": "running", "at": "2026-01-31T12:00:00.250Z", "attempt": 1}
 @get(
     "/sessions",
     tags=["sessions"],
-    **documented({200: SessionList(sessions=[_RUNNING])}, InvalidQuery("limit", "expected int >= 1"), Away()),
+    **documented({200: SessionList(sessions=[_RUNNING])}, BAD_LIMIT, Away()),
 )
 async def live_sessions(parts: Injected, limit: Limit = 100, agent: OfAgent = None, after: After = "") -> SessionList:
     """List the sessions that are not over."""

@@ -31,7 +31,7 @@ def guard(settings: GatewaySettings, rates: Rates) -> Asked:
             elif access != "open":
                 key = keys.check(connection, access).fingerprint
             if access != "open":
-                await rates.take(handler.opt.get("rate") or ("join" if access == "start" else "other"), key)
+                await rates.take(handler.opt.get("rate", "other"), key)
         except (Unauthorized, Forbidden, TooOften) as error:
             await refusals.paced(error, key)
             raise

@@ -1,7 +1,7 @@
 """Who may do what.
 
-A route says in its `opt` what it is: `OPEN`, `PROBE`, `START`, or, when it says nothing, only for those who may do
-everything.
+A route says in its `opt` what it is: `OPEN`, `PROBE`, `START`, `CONNECT`, or, when it says nothing, only for those who
+may do everything.
 """
 
 import time
@@ -19,7 +19,7 @@ OPEN = {"access": "open"}
 """For everyone."""
 PROBE = {**OPEN, "host": "any"}
 """For everyone, and by whatever name: a kubelet or load balancer calls by address. It tells and changes nothing."""
-START = {"access": "start"}
+START = {"access": "start", "rate": "join"}
 """For those who may start sessions."""
 CONNECT = {**START, "rate": "other"}
 """For the same, to connect to a session that is there."""

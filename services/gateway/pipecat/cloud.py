@@ -14,10 +14,10 @@ from msgspec import UNSET, UnsetType
 
 from services.gateway import sessions
 from services.gateway.commands.leaving import dismiss
-from services.gateway.documentation import SESSION_ID, documented
-from services.gateway.errors import Away, InvalidQuery, NotFound
+from services.gateway.documentation import BAD_LIMIT, SESSION_ID, documented
+from services.gateway.errors import Away, NotFound
 from services.gateway.parts import NO_SESSION, Injected, Parts
-from services.gateway.pipecat.start import agent_in_path
+from services.gateway.pipecat.start import NO_AGENT, agent_in_path
 from shared import events, launches
 from shared.contract import EVENTS, SESSION_KEPT_S, Ended, Failed, Queued, Running
 from shared.errors import BadEntry
@@ -76,8 +76,8 @@ _EXAMPLE = SessionEntry(
     tags=["pipecat"],
     **documented(
         {200: SessionPage(total_count=1, sessions=[_EXAMPLE])},
-        InvalidQuery("limit", "expected a whole number >= 1"),
-        NotFound("There is no agent of this name, but sales, support."),
+        BAD_LIMIT,
+        NO_AGENT,
         Away(),
     ),
 )

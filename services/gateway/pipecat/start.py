@@ -83,6 +83,7 @@ _EXAMPLES = [
 Wish: TypeAlias = Annotated[StartRequest | None, Body(title="StartRequest", examples=_EXAMPLES)]
 """Clients that want nothing in particular send no body."""
 
+NO_AGENT = NotFound("There is no agent of this name, but sales, support.")
 _NO_NEW_ROOM = NotSupported("createDailyRoom: DAILY_API_KEY is not set here; name a room as body.room_url.")
 _DOCUMENTED = documented(
     {200: StartReply(session_id=EXAMPLE.session_id)},
@@ -92,7 +93,7 @@ _DOCUMENTED = documented(
     AtCapacity(1000),
     RateLimited(),
     _NO_NEW_ROOM,
-    NotFound("There is no agent of this name, but sales, support."),
+    NO_AGENT,
     DailyFailed("authentication-error"),
     Away(),
     access=START,
