@@ -84,7 +84,7 @@ Wish: TypeAlias = Annotated[StartRequest | None, Body(title="StartRequest", exam
 """Clients that want nothing in particular send no body."""
 
 NO_AGENT = NotFound("There is no agent of this name, but sales, support.")
-_NO_NEW_ROOM = NotSupported("createDailyRoom: DAILY_API_KEY is not set here; name a room as body.room_url.")
+_NO_NEW_ROOM = "createDailyRoom: DAILY_API_KEY is not set here; name a room as body.room_url."
 _DOCUMENTED = documented(
     {200: StartReply(session_id=EXAMPLE.session_id)},
     Invalid("body.room_url", "must be given for transport daily"),
@@ -92,7 +92,7 @@ _DOCUMENTED = documented(
     StillLeaving(),
     AtCapacity(1000),
     RateLimited(),
-    _NO_NEW_ROOM,
+    NotSupported(_NO_NEW_ROOM),
     NO_AGENT,
     DailyFailed("authentication-error"),
     Away(),
@@ -166,7 +166,7 @@ async def _start_in_new_room(parts: Parts, data: StartRequest, agent: str | None
         Unavailable: Redis does not answer.
     """
     if parts.daily is None:
-        raise _NO_NEW_ROOM
+        raise NotSupported(_NO_NEW_ROOM)
     launch = launch_of(JoinRequest(transport="none", body=data.body, agent=agent), parts.settings, str(uuid4()))
     if (waiting := await parts.launches.depth(agent=launch.agent)) >= parts.settings.queue_limit:
         raise AtCapacity(waiting)

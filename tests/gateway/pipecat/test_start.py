@@ -1,8 +1,10 @@
+import gc
 import time
 from typing import Any
 
 import pytest
 
+from services.gateway.pipecat.start import StartRequest
 from tests.gateway.conftest import Gateway, StartGateway
 from tests.gateway.stand_in_runner import StandInRunner
 
@@ -103,3 +105,12 @@ async def test_a_body_of_more_than_1_mb_is_too_large(gateway: Gateway) -> None:
 
 async def test_status_tells_the_transports(gateway: Gateway) -> None:
     assert (await gateway.http.get("/status")).json() == {"status": "ready", "transports": ["webrtc", "daily"]}
+
+
+async def test_nothing_of_a_refused_start_stays_in_memory(gateway: Gateway) -> None:
+    """An error that was made once and raised each time kept the frames of all requests, with their bodies."""
+    for _ in range(3):
+        answer = await gateway.http.post("/start", json={"createDailyRoom": True, "body": {"token": "secret"}})
+        assert answer.status_code == 501
+    gc.collect()
+    assert [one for one in gc.get_objects() if type(one) is StartRequest] == []
