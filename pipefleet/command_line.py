@@ -16,7 +16,6 @@ from pipefleet.tables import plain
 
 INTERRUPTED = 128 + signal.SIGINT
 KINDS = ("say", "message", "interrupt", "mute", "unmute", "update", "app_message", "dtmf", "custom", "leave")
-SERVICES = ("gateway", "operator", "runner")
 EPILOG = """\
 PIPEFLEET_URL is the gateway's address (http://127.0.0.1:4444), PIPEFLEET_KEY its key, or --key-file a file with it.
 Exit codes: 0 done, 1 refused or failed, 2 the command is wrong, 3 no gateway answers.
@@ -130,8 +129,8 @@ def _of_the_fleet(command: Command) -> None:
 
 def _service(name: str) -> str:
     # With `choices`, argparse would want that no name at all is one of them.
-    if name not in SERVICES:
-        raise argparse.ArgumentTypeError(f"there is no {name!r}; there are {', '.join(SERVICES)}")
+    if name not in doctor.SERVICES:
+        raise argparse.ArgumentTypeError(f"there is no {name!r}; there are {', '.join(doctor.SERVICES)}")
     return name
 
 

@@ -1,7 +1,6 @@
 """`pipefleet doctor`: what is wrong with a set-up, and what to do about it."""
 
 import asyncio
-import sys
 from argparse import Namespace
 from importlib.util import find_spec
 
@@ -9,6 +8,7 @@ from pipefleet.asked import URL
 from pipefleet.gateway import Gateway, Json, Refused, Unreachable
 from pipefleet.tables import coloured, plain, say, say_json
 
+SERVICES = ("gateway", "operator", "runner")
 KEY_REMEDY = "Put one of the gateway's ADMIN_KEYS into PIPEFLEET_KEY, or into a file for --key-file."
 
 
@@ -33,32 +33,27 @@ def of_gateway(gateway: Gateway) -> Json:
     try:
         gateway.get("/fleet")
     except Refused as error:
-        return _finding("fail", str(error), KEY_REMEDY if error.status in {401, 403} else "See the gateway's log.")
+        remedy = KEY_REMEDY if error.status in {401, 403} else "See the gateway's log."
+        return _finding("gateway", "fail", str(error), remedy)
     except Unreachable as error:
         # From a Pod of another service the default address leads nowhere, and that is no fault.
         status = "warn" if gateway.url == URL else "fail"
-        return _finding(status, str(error), "Start the gateway, or point PIPEFLEET_URL at it.")
-    return _finding("ok", f"it answers at {gateway.url}")
+        return _finding("gateway", status, str(error), "Start the gateway, or point PIPEFLEET_URL at it.")
+    return _finding("gateway", "ok", f"it answers at {gateway.url}")
 
 
-def _of_this_place(services: list[str] | None) -> list[Json]:
+def _of_this_place(services: list[str]) -> list[Json]:
     if find_spec("shared") is None:
         remedy = "Run it there too, such as kubectl exec deploy/operator -- python -m pipefleet doctor."
-        return [
-            {
-                **_finding("warn", "only the gateway was looked at: no service is installed here", remedy),
-                "check": "here",
-            }
-        ]
+        return [_finding("here", "warn", "only the gateway was looked at: no service is installed here", remedy)]
     # Only here: where the command is installed alone, none of this is there.
     import msgspec  # noqa: PLC0415
 
-    from pipefleet.set_up import SERVICES, examine  # noqa: PLC0415
+    from pipefleet.set_up import examine  # noqa: PLC0415
 
-    sys.stdout.flush()
     found: list[Json] = msgspec.to_builtins(asyncio.run(examine(services or SERVICES)))
     return found
 
 
-def _finding(status: str, found: str, remedy: str = "") -> Json:
-    return {"check": "gateway", "status": status, "found": found, "remedy": remedy}
+def _finding(check: str, status: str, found: str, remedy: str = "") -> Json:
+    return {"check": check, "status": status, "found": found, "remedy": remedy}

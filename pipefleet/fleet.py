@@ -3,10 +3,8 @@
 from argparse import Namespace
 from urllib.parse import quote
 
-from pipefleet.gateway import CommandError, Gateway
+from pipefleet.gateway import LONGEST_LIST, CommandError, Gateway
 from pipefleet.tables import pairs, plain, say, say_json, table
-
-LONGEST_LIST = 1000
 
 
 def fleet(gateway: Gateway, asked: Namespace) -> int:

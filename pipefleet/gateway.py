@@ -23,6 +23,8 @@ SILENCE_S = 40.0
 """A stream of events that says nothing for this long, not even its heartbeat, is broken."""
 AGAIN_S = 2.0
 """The pause before a broken stream of events is asked for again, until the gateway has said another."""
+LONGEST_LIST = 1000
+"""How much a gateway lists at once."""
 
 
 class CommandError(Exception):
@@ -88,15 +90,11 @@ class Gateway:
             Refused: it is another one.
             Unreachable: there is none.
         """
-        return self._json("GET", path, query=query)
+        return self._json("GET", path, None, query)
 
     def post(self, path: str, body: Json | None = None, *, wait_s: float = 0, **query: str | float | None) -> Json:
         """The same; the gateway has `wait_s` more time for it."""
         return self._json("POST", path, {} if body is None else body, query, wait_s)
-
-    def delete(self, path: str) -> Json:
-        """The same."""
-        return self._json("DELETE", path)
 
     def events(self, path: str, since: str = "", **query: str | None) -> Iterator[Event]:
         """What happens, from the event of the id `since` on, across broken connections, until there is no more.
@@ -129,12 +127,12 @@ class Gateway:
         self,
         method: str,
         path: str,
-        body: Json | None = None,
-        query: Mapping[str, str | float | None] | None = None,
+        body: Json | None,
+        query: Mapping[str, str | float | None],
         wait_s: float = 0,
     ) -> Json:
         try:
-            with closing(self._open(method, path, body, query=query or {}, wait_s=wait_s)) as answer:
+            with closing(self._open(method, path, body, query=query, wait_s=wait_s)) as answer:
                 text = answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"The gateway at {self.url} broke off: {_why(error)}") from None

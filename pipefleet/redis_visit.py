@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, MovedError, NoPermissionError, RedisError, ResponseError
 
 from pipefleet import fleet_health, redis_health
 from shared import known_agents
@@ -81,11 +81,10 @@ async def _scripts(redis: Redis) -> list[Finding]:
     """That the server runs a script on the keys of the fleet, which all stand in the slot of `{bot}`."""
     try:
         await redis.register_script("return redis.call('EXISTS', KEYS[1])")(keys=[LAUNCH])
+    except MovedError as error:
+        place = str(error).rpartition(" ")[2]
+        return [fail("scripts", f"the keys with {{bot}} are at {place}", "Point REDIS_URL at that node.")]
     except ResponseError as error:
-        text = str(error)
-        if text.startswith("MOVED") or type(error).__name__ == "MovedError":
-            place = text.rpartition(" ")[2]
-            return [fail("scripts", f"the keys with {{bot}} are at {place}", "Point REDIS_URL at that node.")]
         return [fail("scripts", f"none can be run: {error}", "Allow EVALSHA and SCRIPT LOAD: k8s/redis/users.acl.")]
     return [ok("scripts", "they run, on the keys of the fleet")]
 

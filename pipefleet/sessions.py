@@ -8,11 +8,10 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from pipefleet.asked import secret
-from pipefleet.gateway import Gateway, Json, UsageError
+from pipefleet.gateway import LONGEST_LIST, Gateway, Json, UsageError
 from pipefleet.tables import age, clock, facts, pairs, say, say_json, seconds_of, table
 
 HEADS = ("session", "status", "try", "age", "transport", "agent", "runner", "room", "labels")
-LONGEST_LIST = 1000
 
 
 def join(gateway: Gateway, asked: Namespace) -> int:

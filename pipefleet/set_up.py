@@ -14,7 +14,6 @@ from shared.errors import SettingsError
 from shared.findings import Finding, fail, ok
 from shared.settings import FleetSettings, LaunchSettings
 
-SERVICES = ("gateway", "operator", "runner")
 WITHIN_S = 150.0
 
 
