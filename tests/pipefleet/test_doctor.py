@@ -97,15 +97,21 @@ async def test_a_server_that_is_away_or_has_another_password_is_found(tmp_path: 
 
 async def test_a_node_of_a_cluster_that_has_another_slot_is_found(tmp_path: Path) -> None:
     port, bus = free_port(), free_port()
-    options = ("--port", str(port), "--cluster-enabled", "yes", "--cluster-port", str(bus))
-    with running(tmp_path / "redis", *KEEPS_ALL, *options) as server:
+    clustered = (*KEEPS_ALL, "--cluster-enabled", "yes")
+    with (
+        running(tmp_path / "one", *clustered, "--port", str(free_port()), "--cluster-port", str(free_port())) as server,
+        running(tmp_path / "other", *clustered, "--port", str(port), "--cluster-port", str(bus)) as with_the_slot,
+        server.client() as one,
+        with_the_slot.client() as other,
+    ):
         found = await seen(server.url)
         assert "none can be run" in found["scripts"].found  # no node has the slot yet
-        with server.client() as client:
-            other: Any = client
-            other.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-            await until(lambda: other.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
-            assert "scripts" not in await seen(server.url)
+        nodes: tuple[Any, Any] = (one, other)
+        nodes[1].execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+        nodes[0].execute_command("CLUSTER MEET", "127.0.0.1", port, bus)
+        await until(lambda: all(node.execute_command("CLUSTER INFO")["cluster_state"] == "ok" for node in nodes))
+        assert "scripts" not in await seen(with_the_slot.url)
+        assert (await seen(server.url))["scripts"].found == f"the keys with {{bot}} are at 127.0.0.1:{port}"
 
 
 async def test_leases_that_nobody_frees_are_found(redis: Redis, redis_url: str) -> None:
