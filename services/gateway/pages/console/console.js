@@ -65,12 +65,10 @@ function showAgents(agents) {
   showEach(byId("talk"), agents.length ? agents : [""], {
     key: (agent) => agent,
     make: (agent) => element("a", { href: talk(agent) }, agent ? `Talk to ${agent}` : "Talk to a bot"),
-    show: () => {},
   });
   showEach(byId("agents"), agents.filter(Boolean), {
     key: (agent) => agent,
     make: (agent) => element("option", { value: agent }),
-    show: () => {},
   });
 }
 

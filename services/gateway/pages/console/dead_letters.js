@@ -48,7 +48,6 @@ export class DeadLetters {
     showEach(this.#list, this.#letters, {
       key: (letter) => letter.id,
       make: (letter) => this.#item(letter),
-      show: () => {},
     });
     const count = this.#letters.length;
     say(document.getElementById("dead-title"), `Dead letters (${count < LISTED ? count : `the newest ${count}`})`);

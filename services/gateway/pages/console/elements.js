@@ -28,9 +28,10 @@ export function say(node, text) {
  * @template T
  * @param {Element} parent
  * @param {Iterable<T>} items
- * @param {{key: (item: T) => string, make: (item: T) => Element, show: (node: Element, item: T) => void}} how
+ * @param {{key: (item: T) => string, make: (item: T) => Element, show?: (node: Element, item: T) => void}} how `show` is for
+ *   items that change
  */
-export function showEach(parent, items, { key, make, show }) {
+export function showEach(parent, items, { key, make, show = () => {} }) {
   const before = parent.shown ?? new Map();
   const after = new Map();
   for (const item of items) {

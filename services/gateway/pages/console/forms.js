@@ -99,7 +99,7 @@ function parsed(text, name) {
 }
 
 /** `team:a, tier:2` as an object. */
-export function labelsOf(text) {
+function labelsOf(text) {
   const pairs = text.split(",").map((pair) => pair.split(/:(.*)/s).map((part) => part.trim()));
   if (pairs.some(([name, value]) => !name || value === undefined)) throw new Error("Labels: write name:value, name:value.");
   return Object.fromEntries(pairs);

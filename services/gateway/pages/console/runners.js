@@ -33,7 +33,7 @@ export function showRunners(list, picture, choose) {
   const rows = picture.runners.slice(0, SHOWN);
   showEach(list, more > 0 ? [...rows, { runner: "", more }] : rows, {
     key: (one) => one.runner,
-    make: (one) => (one.runner ? card(one, choose) : element("li", { class: "more" })),
+    make: (one) => (one.runner ? card(one, choose) : element("li")),
     show: (node, one) => (one.runner ? showRunner(node, one) : say(node, `and ${more} more`)),
   });
 }

@@ -56,16 +56,11 @@ function showRow(node, session, now, chosen) {
   node.className = chosen ? `${session.status} chosen` : session.status;
   say(state, stateOf(session));
   say(attempt, String(session.attempt));
-  say(room, room_of(session));
+  say(room, session.agent ? `${session.room_url} → ${session.agent}` : session.room_url);
   room.title = labels(session);
   say(runner, session.runner && `${session.runner}${session.start === "cold" ? " (cold)" : ""}`);
   say(since, age((session.ended || now) - session.created));
   showBar(way.firstElementChild, session, now);
-}
-
-function room_of(session) {
-  const agent = session.agent && ` → ${session.agent}`;
-  return `${session.room_url}${agent}`;
 }
 
 /** The labels, as text. */

@@ -3,7 +3,7 @@
 // Events may be of a time before the list that this began with. So a session's state only ever goes on: to a later
 // attempt, or within one from queued to starting to running to its end.
 
-export const OVER_KEPT = 500;
+const OVER_KEPT = 500;
 const PHASES_KEPT = 40;
 const STEP = { queued: 0, starting: 1, running: 2 };
 const ENDING = new Set(["left", "max_duration", "no_client"]);

@@ -35,7 +35,7 @@ export function showBar(svg, session, now) {
 }
 
 /** How long a session was what, in order; `lost` says why an attempt came to its end. */
-export function stretches(session, now) {
+function stretches(session, now) {
   const steps = session.phases.filter((phase) => !ENDS.has(phase.what));
   if (steps[0]?.at !== session.created) {
     // It began before what is known of it.
