@@ -71,7 +71,7 @@ class Console:
             "Busy": fleet["busy"],
             "Free": fleet["free"],
         }
-        wrong += [f"{name}: {figures[name]}, not {n}" for name, n in counted.items() if figures[name] != str(n)]
+        wrong += [f"{name}: {figures.get(name)}, not {n}" for name, n in counted.items() if figures.get(name) != str(n)]
         slots = await self.page.locator("#runners .slot.running").count()
         return wrong + ([f"{slots} slots in a room"] if slots != fleet["running"] else [])
 
