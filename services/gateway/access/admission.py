@@ -18,7 +18,7 @@ NO_KEYS = "anyone"
 
 
 def guard(settings: GatewaySettings, rates: Rates) -> Asked:
-    """The guard of all routes. It is one, for Litestar copies a handler for each."""
+    """One guard with all checks, for every route: each further one has Litestar copy the handler at every request."""
     keys = Keys(settings.join_keys, settings.admin_keys) if settings.join_keys or settings.admin_keys else None
     local = browsers.local_only(settings.cors_origins)
     refusals = Refusals()

@@ -36,6 +36,7 @@ class Keys:
 
     def __init__(self, join_keys: Iterable[str], admin_keys: Iterable[str]) -> None:
         self._admin = tuple(map(keys.parse, admin_keys))
+        # A key of both classes is found as what it is last.
         self._all = (*map(keys.parse, join_keys), *self._admin)
 
     def check(self, connection: ASGIConnection[Any, Any, Any, Any], access: str | None) -> Key:

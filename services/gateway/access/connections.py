@@ -1,8 +1,8 @@
 """One connection, and what a client may do with it: limits of the request itself, before there is an application.
 
 uvicorn waits for the rest of a request as long as its client likes, and takes a head of any size. Here a head and a
-body have their time, a head its size, and the process a number of connections. Whose request is cut short for it gets
-an error in the shape of all others, and the connection is closed.
+body have their time, a head its size, and the process a number of connections. A request that is cut short for it gets
+an error in the shape of all others, and its connection is closed.
 """
 
 import asyncio

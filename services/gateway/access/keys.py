@@ -85,7 +85,7 @@ def check(variable: str, keys: Iterable[str], *, any_length: bool) -> None:
 
 
 def known(presented: bytes, keys: Iterable[Key]) -> Key | None:
-    """The key that was presented, if it is one of these."""
+    """The key that was presented, if it is one of these; the last of them where it stands there twice."""
     digest, found = sha256(presented).digest(), None
     # Every key is compared, so that the time does not say which one it was.
     for key in keys:

@@ -25,9 +25,9 @@ from shared.redis.connection import Redis, backoff_s
 from shared.waiting import happens_within
 
 FRESH_S = 1.0
-"""Of an image that Redis has not put right for longer, one token is taken before the answer, and no more."""
+"""Of an image that Redis has not put right for longer, one token may be untold, and no more."""
 UNTOLD = 16
-"""Of one that it has, one part in so many of what the bucket holds."""
+"""Of any other, one part in so many of what the bucket holds."""
 TELL_EVERY_S = 0.02
 """While less than that is taken, Redis is told no more often."""
 
@@ -61,7 +61,7 @@ class Image:
         self.untold = 0
         """Tokens that were taken and of which Redis has not said that it knows."""
         self.told = asyncio.Event()
-        """Set when Redis has answered, or has not; the next time it is another."""
+        """Set when Redis has been told, or could not be; another one takes its place then."""
         self._level = float(rate.at_once)
         self._at = now
         self._right_at = float("-inf")
@@ -91,7 +91,7 @@ class Image:
 
 
 class Rates:
-    """The images of one gateway. Of whose kind there is no rate, may ask as often as they like."""
+    """The images of one gateway. Requests of a kind that has no rate all pass."""
 
     def __init__(self, redis: Redis, rates: Mapping[Kind, Rate | None]) -> None:
         self._buckets = Buckets(redis)
