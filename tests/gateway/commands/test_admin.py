@@ -1,11 +1,14 @@
 import asyncio
 import json
+import re
 from typing import Any, get_args
 
 import msgspec
 import pytest
 
+from pipefleet.command_line import KINDS
 from services.gateway.commands.admin_requests import ONE_OF_THREE, Kind
+from services.gateway.pages.console_page import FOLDER
 from shared.contract import (
     FIELD,
     UNDONE_COMMANDS,
@@ -224,6 +227,11 @@ async def test_keys_that_no_telephone_has_are_complained_of_in_words(gateway: Ga
     """The answer was a regular expression."""
     answer = await gateway.http.post("/admin", json={"session_id": "a", "type": "dtmf", "digits": "12A"})
     assert answer.json()["error"] == "digits: must be keys of a telephone: 0 to 9, * and #"
+
+
+def test_the_command_line_and_the_console_have_every_kind() -> None:
+    offered = (FOLDER / "index.html").read_text().partition('<select name="type">')[2].partition("</select>")[0]
+    assert get_args(Kind) == KINDS == tuple(re.findall(r'<option value="(\w+)">', offered))
 
 
 @pytest.mark.parametrize(
