@@ -1,6 +1,7 @@
 """What Redis says when it is asked as the services ask it."""
 
 import time
+from collections.abc import Awaitable
 from typing import Any
 
 from redis.exceptions import AuthenticationError, MovedError, NoPermissionError, RedisError, ResponseError
@@ -45,14 +46,13 @@ def _away(error: Exception) -> Finding:
     return fail(HERE, f"it does not answer: {error}", remedy)
 
 
-async def _looked(look: Any) -> list[Finding]:
+async def _looked(look: Awaitable[list[Finding]]) -> list[Finding]:
     """What a look finds; that a server does not let one look is a finding as well."""
     try:
-        found: list[Finding] = await look
+        return await look
     except (RedisError, Unavailable) as error:
         remedy = "Let this user use Redis as k8s/redis/valkey.conf does, or ask whoever runs it."
         return [fail(HERE, f"it refuses what the fleet needs: {error}", remedy)]
-    return found
 
 
 async def _server(redis: Redis) -> list[Finding]:

@@ -80,7 +80,7 @@ class EventStream:
                             yield chunk
                     if not self._over:
                         yield self._placed(CAUGHT_UP)
-                    if self._over and not subscription.missed:
+                    elif not subscription.missed:
                         yield b"id: %b\n%b" % (str(self._position).encode(), framed("end", {}))
                         return
                 yield await self._newer(subscribers)
