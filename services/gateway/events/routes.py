@@ -41,10 +41,14 @@ _EXAMPLE = (
     "id: 1769860800250-0_1769860800100-0\nevent: running\n"
     f'data: {{"type":"running","at":"2026-01-31T12:00:00.250Z","session_id":"{SESSION_ID}","attempt":1}}\n\n'
 )
-_BAD_TYPE = InvalidQuery("types", f"there is no 'run'; there are {', '.join(STATE_TYPES + ACTIVITY_TYPES)}")
 
 
-@get("/events", tags=["events"], **documented({200: _EXAMPLE}, _BAD_TYPE, Away()))
+def _bad_type(name: str, *more: str) -> InvalidQuery:
+    known = ", ".join(STATE_TYPES + ACTIVITY_TYPES + more)
+    return InvalidQuery("types", f"there is no {name!r}; there are {known}")
+
+
+@get("/events", tags=["events"], **documented({200: _EXAMPLE}, _bad_type("run", FLEET), Away()))
 async def all_events(
     parts: Injected,
     types: FleetTypes = "",
@@ -61,7 +65,7 @@ async def all_events(
 @get(
     "/sessions/{session_id:str}/events",
     tags=["events"],
-    **documented({200: _EXAMPLE, 204: None}, _BAD_TYPE, NotFound(NO_SESSION), Away()),
+    **documented({200: _EXAMPLE, 204: None}, _bad_type("run"), NotFound(NO_SESSION), Away()),
 )
 async def session_events(
     session_id: FromPath[str],
@@ -107,9 +111,8 @@ def chosen(types: str, *more: str) -> frozenset[str] | None:
         InvalidQuery: there is no such type.
     """
     names = frozenset(name for part in types.split(",") if (name := part.strip()))
-    known = STATE_TYPES + ACTIVITY_TYPES + more
-    for name in sorted(names - {*known}):
-        raise InvalidQuery("types", f"there is no {name!r}; there are {', '.join(known)}")
+    for name in sorted(names - {*STATE_TYPES, *ACTIVITY_TYPES, *more}):
+        raise _bad_type(name, *more)
     return names or None
 
 
