@@ -53,9 +53,8 @@ from services.runner.process_end import end_group, flush, leave_process
 from services.runner.rehearsal import IDLE_BOT, begun
 from services.runner.settings import RunnerSettings
 from services.runner.tracing.session_spans import spans
-from shared.contract import Ended, Failed, Failure, Launch, Reason
+from shared.contract import Launch, Reason
 from shared.errors import RoomRefused
-from shared.launches import after
 from shared.process.time_slices import PROMPT_S, take_turns_of
 
 if TYPE_CHECKING:
@@ -192,8 +191,7 @@ class Session:
         while isinstance(await orders, Stop):
             orders = self._start(self._listen())
         # The supervisor would have heard the end and ended this process, if it were there.
-        if bot.done():
-            await hand_back(self._begin, self._after(over), over.reason, self._settings)
+        await self._hand_back(bot, over)
         leave_process(0)
 
     async def rehearse(self) -> None:
@@ -219,9 +217,6 @@ class Session:
         self._start(self._deliveries.signals())
         commands = self._start(self._deliveries.commands())
         return bot, orders, refused, replaced, exited, commands
-
-    def _after(self, over: Over) -> Launch | Ended | Failed:
-        return conclude(self._begin.launch, over.reason, over.message, self._settings.max_attempts)
 
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(coroutine)
@@ -277,16 +272,16 @@ class Session:
             await seen.in_room.wait()
             self._arrive()
 
-    async def _listen(self) -> Stop | Failure:
+    async def _listen(self) -> Stop | Over:
         """Take the supervisor's messages until one says to stop, or none says to go on."""
         while True:
             try:
                 async with asyncio.timeout_at(self._fence()):
                     message = await self._pipe.receive()
             except TimeoutError:
-                return self._failure(Reason.LEASE_LOST, "its lease was not renewed")
+                return Over(reason=Reason.LEASE_LOST, message="its lease was not renewed")
             if message is None:
-                return self._failure(Reason.RUNNER_LOST, "its runner's supervisor is gone")
+                return Over(reason=Reason.RUNNER_LOST, message="its runner's supervisor is gone")
             if isinstance(message, Stop):
                 return message
             await self._take(message)
@@ -302,9 +297,6 @@ class Session:
                 if seen := seen_by_hook():
                     await seen.ends_soon(left_s)
 
-    def _failure(self, reason: Reason, message: str) -> Failure:
-        return Failure(attempt=self._launch.attempt, reason=reason, message=message)
-
     def _fence(self) -> float:
         return self._renewed_at + self._settings.fence_s
 
@@ -315,16 +307,20 @@ class Session:
     def _leave_within_s(self) -> float:
         return (self._settings.lease_s - self._settings.fence_s) / 2
 
-    async def _obey(self, order: Stop | Failure, bot: asyncio.Task[Over]) -> Over:
+    async def _obey(self, order: Stop | Over, bot: asyncio.Task[Over]) -> Over:
         if isinstance(order, Stop):
             await self._leave(bot, order.reason, order.grace_s)
             return Over(reason=order.reason)
         log.warning("supervisor_lost", reason=order.reason)
         await self._leave(bot, order.reason, self._leave_within_s())
-        if bot.done():
-            following = after(self._begin.launch, order, self._settings.max_attempts)
-            await hand_back(self._begin, following, order.reason, self._settings)
+        await self._hand_back(bot, order)
         return end_group()
+
+    async def _hand_back(self, bot: asyncio.Task[Over], over: Over) -> None:
+        """Write what follows in the supervisor's place, unless the bot may still be in its room."""
+        if bot.done():
+            following = conclude(self._begin.launch, over.reason, over.message, self._settings.max_attempts)
+            await hand_back(self._begin, following, over.reason, self._settings)
 
     async def _leave(self, bot: asyncio.Task[Over], reason: Reason, within_s: float) -> None:
         """Have the pipelines leave their rooms; a bot that has none, or is not done by half of the time, is cancelled.
