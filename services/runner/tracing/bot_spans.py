@@ -21,7 +21,7 @@ from services.runner.loading.bot_source import PIPELINES
 from services.runner.logs.bot_logs import without_secrets
 from services.runner.pipe import Recorded, RecordedEvent
 from shared.tracing import traces
-from shared.tracing.recorded_spans import SCOPE, Recorder, context_of, traceparent_of
+from shared.tracing.recorded_spans import Recorder, context_of, traceparent_of
 
 PER_S = 50.0
 AT_ONCE = 300
@@ -110,7 +110,7 @@ def message_of(span: ReadableSpan, *, transcripts: bool) -> Recorded:
         start_ns=span.start_time or 0,
         end_ns=span.end_time or 0,
         error=not span.status.is_ok,
-        attributes=_told(span.attributes or {}, all_of_it=all_of_it or scope == SCOPE),
+        attributes=_told(span.attributes or {}, all_of_it=all_of_it),
         events=tuple(
             RecordedEvent(
                 name=_text(event.name),
@@ -124,11 +124,7 @@ def message_of(span: ReadableSpan, *, transcripts: bool) -> Recorded:
 
 def _told(attributes: Mapping[str, Any], *, all_of_it: bool) -> dict[str, Any]:
     return {
-        name: _text(value)
-        if isinstance(value, str)
-        else value
-        if isinstance(value, bool | int | float)
-        else _text(value)
+        name: value if isinstance(value, int | float) else _text(value)
         for name, value in attributes.items()
         if all_of_it or _TELLING.fullmatch(name)
     }
