@@ -132,13 +132,12 @@ class Claims:
             log.error("launch_unreadable", entry=entry, error=str(error))  # noqa: TRY400 - the trace says no more
             await self._launches.discard(entry, self._holder, fields, stream=stream)
             return None
-        claim = Claim(entry, launch)
         try:
-            self._launches.opened(launch)
+            opened = self._launches.opened(launch) if launch.sealed else None
         except BadEntry as error:
-            await self._fail_sealed(claim, f"the launch is {error}")
+            await self._fail_sealed(Claim(entry, launch), f"the launch is {error}")
             return None
-        return claim
+        return Claim(entry, launch, opened)
 
     async def _fail_sealed(self, claim: Claim, why: str) -> None:
         """No attempt would fare better before somebody has looked at the keys: it can be redriven then."""

@@ -83,6 +83,8 @@ class Claim:
 
     entry: EntryId
     launch: Launch
+    opened: Launch | None = None
+    """As its bot gets it, where `launch` is sealed and whoever claimed it has the keys."""
 
 
 @dataclass(frozen=True)
@@ -176,14 +178,14 @@ class Launches:
         Gives the claim; or the id of the session that the room has already; or None while other launches wait, for
         they come first.
         """
-        launch = self._seals.closed(launch)
+        closed = self._seals.closed(launch)
         outcome, name = await self._adopt(
             _where_it_begins(launch),
-            [launch.session_id, encode(launch), encode(queued(launch)), CLAIMS, EVENTS_KEPT, holder],
+            [launch.session_id, encode(closed), encode(queued(launch)), CLAIMS, EVENTS_KEPT, holder],
         )
         if outcome == "behind":
             return None
-        return Claim(EntryId(name), launch) if outcome == "adopted" else str(name)
+        return Claim(EntryId(name), closed, launch if closed.sealed else None) if outcome == "adopted" else str(name)
 
     def opened(self, launch: Launch) -> Launch:
         """A launch with what is for its bot alone; only the other one goes back into a stream.

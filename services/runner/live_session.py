@@ -90,7 +90,7 @@ class LiveSession:
         self._settings = runner.settings
         self._trace = AttemptTrace(claim, runner.name, runner.start)
         self._launch = self._trace.within(claim.launch)
-        self._opened = runner.launches.opened(self._launch)
+        self._opened = self._trace.within(claim.opened) if claim.opened else None
         self._process = process
         self._renewed_at = renewed_at
         self._lost = False
@@ -110,7 +110,7 @@ class LiveSession:
         """How long earlier attempts kept the session running, pauses between them included."""
         self._call_log = CallLog(runner.activity, claim, runner.name)
         if process.output:
-            process.output.whose([self._opened.token], **whose(claim.launch))
+            process.output.whose((self._opened or self._launch).token, **whose(claim.launch))
         self._timers = Timers()
         self._writes = Writes(lambda: self._lost)
 
@@ -170,7 +170,7 @@ class LiveSession:
                 holder=self._runner.name,
                 launch=self._launch,
                 renewed_at=self._renewed_at,
-                opened=self._opened if self._launch.sealed else None,
+                opened=self._opened,
             )
         )
         self._trace.handed_over()
@@ -267,7 +267,7 @@ class LiveSession:
         if isinstance(message, Recorded):
             self._trace.take(message)
         elif self._process.output:
-            self._process.output.hide([message.secret])
+            self._process.output.hide(message.secret)
 
     def _expect_in_room(self) -> None:
         """From now on it is on the bot to be in its room in time."""

@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
 
 import structlog
 
@@ -49,16 +48,16 @@ class BotOutput:
         self._latest: deque[str] = deque(maxlen=LAST_LINES)
         """The last ones of those that were left out since a line was logged."""
 
-    def whose(self, secrets: Iterable[str | None], **fields: str | int) -> None:
-        """Name the session in each line from now on, and strike these out of all."""
+    def whose(self, token: str | None, **fields: str | int) -> None:
+        """Name the session in each line from now on, and strike its token out of all."""
         self._log = log.bind(**fields)
-        self.hide(secrets)
+        if token:
+            self.hide(token)
 
-    def hide(self, secrets: Iterable[str | None]) -> None:
-        """Strike these out, too."""
-        for secret in secrets:
-            if secret and len(secret) >= SHORTEST_SECRET:
-                self._secrets |= spellings(secret)
+    def hide(self, secret: str) -> None:
+        """Strike this out, too."""
+        if len(secret) >= SHORTEST_SECRET:
+            self._secrets |= spellings(secret)
 
     async def run(self) -> None:
         """Look at it now and then, until it is closed."""
@@ -120,9 +119,7 @@ def write_into(fd: int) -> int:
     for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
         stream.flush()
         os.dup2(fd, number)
-    os.close(fd)
-    # A line is seen when it is written, and not when there are many.
-    for stream in (sys.stdout, sys.stderr):
+        # A line is seen when it is written, and not when there are many.
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(line_buffering=True)
     return straight
