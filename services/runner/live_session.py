@@ -321,7 +321,8 @@ class LiveSession:
             return False
         reason, message = verdict(self._ordered, self._over, self._process.exit, self._settings)
         following = conclude(self._launch, reason, message, self._settings.max_attempts)
-        if isinstance(following, Launch) and await self._dismissed_within(self._pause_s(reason)):
+        # Told to end before the next attempt, the session has none.
+        if isinstance(following, Launch) and await happens_within(self._dismissed, self._pause_s(reason)):
             following = conclude(self._launch, Reason.LEFT, "", self._settings.max_attempts)
         self._trace.over(reason, well=isinstance(following, Ended))
         tell = self._log.info if isinstance(following, Ended) else self._log.warning
@@ -335,10 +336,6 @@ class LiveSession:
         if reason in {Reason.RUNNER_STOPPED, Reason.LEASE_LOST}:
             return 0.0
         return pause_s(self._launch.attempt, time.monotonic() - self._began)
-
-    async def _dismissed_within(self, pause_s: float) -> bool:
-        """Pause before the next attempt, unless the session is told to end: then there is none."""
-        return await happens_within(self._dismissed, pause_s)
 
     async def _write_settlement(self, following: Launch | Ended | Failed) -> None:
         self._settled = True

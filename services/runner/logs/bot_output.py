@@ -122,4 +122,5 @@ def write_into(fd: int) -> int:
         # A line is seen when it is written, and not when there are many.
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(line_buffering=True)
+    os.close(fd)
     return straight
