@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 
 from services.runner.forking.forks import Zygote
 from services.runner.settings import RunnerSettings
 from shared.findings import Finding, fail, of_settings, ok, tell, warn
 from shared.process import logs
+from shared.waiting import happens_within
 
 IMPORT_WITHIN_S = 120.0
 
@@ -37,19 +37,13 @@ def _of_bots(sources: Mapping[str, str], errors: Mapping[str, str], late: Mappin
 
 
 async def _moulded() -> Zygote | None:
-    """A mould that has said what it has; it is gone again."""
+    """A mould that has said what it has, and is gone again; None if it has not in time."""
     zygote = Zygote(logs_output=False)
     running = asyncio.create_task(zygote.run())
-    try:
-        async with asyncio.timeout(IMPORT_WITHIN_S):
-            await zygote.moulded.wait()
-    except TimeoutError:
-        return None
-    finally:
-        running.cancel()
-        with suppress(asyncio.CancelledError):
-            await running
-    return zygote
+    moulded = await happens_within(zygote.moulded, IMPORT_WITHIN_S)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return zygote if moulded else None
 
 
 if __name__ == "__main__":
