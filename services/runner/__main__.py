@@ -21,7 +21,7 @@ if __name__ == "__main__":
     except SettingsError as error:
         sys.exit(f"runner: {error}")
     first = mould.start()  # it and what follows here import side by side
-    atexit.register(first.kill)
+    atexit.register(first.process.kill)
 
 import asyncio
 import gc

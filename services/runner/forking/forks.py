@@ -87,21 +87,24 @@ class Zygote:
     """
 
     def __init__(self, first: Mould | None = None, *, logs_output: bool) -> None:
-        self._first = first
-        self.error = ""
-        """Which bots do not import, and why; empty if all do, or are not known not to."""
         self.begun = asyncio.Event()
         """Its first process is on its way."""
         self.errors: dict[str, str] = {}
-        """The same by agent."""
+        """Why the bots of some agents do not import, by agent; empty if all do, or are not known not to."""
         self.late: dict[str, str] = {}
         """Why the bots of some agents are imported by each session process, by agent."""
         self.moulded = asyncio.Event()
         """There is a mould, and it forks."""
+        self._first = first
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._forked: set[SessionProcess] = set()
         self._logs_output = logs_output
+
+    @property
+    def error(self) -> str:
+        """Which bots do not import, and why, in one text; empty as `errors` is."""
+        return "; ".join(f"{agent}: {error}" if agent else error for agent, error in self.errors.items())
 
     def pids(self) -> set[int]:
         """The process ids of the zygote and of all that it has forked and that live."""
@@ -174,7 +177,7 @@ class Zygote:
                 self.moulded.clear()
                 self._control = None
                 # At its end of file it exits by itself; not when it is busy importing, or frozen.
-                mould.kill()
+                mould.process.kill()
                 await _exited(mould.process)
                 self._process = None
 
@@ -193,7 +196,6 @@ class Zygote:
                 log.warning("bot_still_importing", for_s=round(time.monotonic() - started))
         moulded = msgspec.json.decode(message, type=Moulded)
         self.errors, self.late = moulded.errors, moulded.late
-        self.error = "; ".join(f"{agent}: {error}" if agent else error for agent, error in moulded.errors.items())
         for agent, error in moulded.errors.items():
             log.error("bot_not_importable", agent=agent, error=error)
         for agent, why in moulded.late.items():

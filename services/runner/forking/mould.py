@@ -4,11 +4,11 @@ This module therefore imports next to nothing.
 """
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from shared import settings
 
@@ -22,17 +22,12 @@ UNLESS_SET = {
 Pipecat from announcing itself; each can be set otherwise."""
 
 
-class Mould:
+class Mould(NamedTuple):
     """A zygote's process and the line to it."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", control: socket.socket) -> None:
-        self.process = process
-        self.control = control
-        """A SEQPACKET socket; at its end of file the zygote exits."""
-
-    def kill(self) -> None:
-        """End it now."""
-        self.process.send_signal(signal.SIGKILL)
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    """A SEQPACKET socket; at its end of file the zygote exits."""
 
 
 def start() -> Mould:
