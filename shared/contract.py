@@ -197,6 +197,11 @@ class Reason(StrEnum):
         """Whether another attempt would end the same way."""
         return self in {Reason.BOT_IMPORT_ERROR, Reason.BOT_ERROR, Reason.NO_CLIENT, Reason.DEADLINE}
 
+    @property
+    def well(self) -> bool:
+        """Whether a session that comes to its end so has ended as it should, whatever its bot's process does then."""
+        return self in {Reason.COMPLETED, Reason.LEFT, Reason.MAX_DURATION}
+
 
 class Outcome(StrEnum):
     """What became of a command."""

@@ -7,8 +7,6 @@ from shared.launches import after
 
 SHORT_LIFE_S = 10.0
 """A bot that died younger than this is replaced after a pause, so that one that always dies does not spin."""
-AS_IT_SHOULD = {Reason.COMPLETED, Reason.LEFT, Reason.MAX_DURATION}
-"""Whatever else happens to the process of a bot that ends for one of these, its session has ended well."""
 
 
 def verdict(ordered: Reason | None, over: Over | None, exited: str, settings: RunnerSettings) -> tuple[Reason, str]:
@@ -29,7 +27,7 @@ def verdict(ordered: Reason | None, over: Over | None, exited: str, settings: Ru
 
 def conclude(launch: Launch, reason: Reason, message: str, max_attempts: int) -> Launch | Ended | Failed:
     """The next attempt, or the session's end."""
-    if reason in AS_IT_SHOULD:
+    if reason.well:
         return Ended(session_id=launch.session_id, attempt=launch.attempt, reason=reason)
     return after(launch, Failure(attempt=launch.attempt, reason=reason, message=message), max_attempts)
 

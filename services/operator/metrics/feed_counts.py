@@ -47,8 +47,7 @@ LOOKED_BACK = 100
 KINDS = frozenset(str(kind.__struct_config__.tag) for kind in (*get_args(ToBot), Leave))
 UNKNOWN = "unknown"
 PHASES = ("accept_to_claim", "claim_to_process", "process_to_room")
-WELL = {Reason.COMPLETED, Reason.LEFT, Reason.MAX_DURATION}
-TRIED_AGAIN = {reason for reason in Reason if not reason.final} - WELL - {Reason.UNREADABLE}
+TRIED_AGAIN = {reason for reason in Reason if not reason.final and not reason.well} - {Reason.UNREADABLE}
 
 
 class FeedCounts:
@@ -133,7 +132,7 @@ def begin(launcher: str, agents: Iterable[str]) -> None:
     for agent, reason in product(agents, Reason):
         if reason in TRIED_AGAIN:
             _attempts_failed(agent, reason.value)
-        status = Status.ENDED if reason in WELL else Status.FAILED
+        status = Status.ENDED if reason.well else Status.FAILED
         _over(agent, status.value, reason.value)
     for start in get_args(Start):
         _attempts(start)
