@@ -13,6 +13,8 @@ from shared.launches import EntryId
 from shared.redis.blocking_reader import BlockingReader
 from shared.redis.connection import Redis, translated
 from shared.redis.streams import Fields, ensure_group
+from shared.script import Script
+from shared.sweep import CONSUMER_GONE_S
 
 RENEW_EVERY_S = 5.0
 ABANDONED_S = 15.0
@@ -34,6 +36,7 @@ class Portion:
         self._group = group
         self._streams = tuple(streams)
         self._start = start
+        self._drop_consumers = Script(redis, "drop_consumers")
         self._cursor = "0"
         self.dropped = 0
         """How many abandoned entries were not in their stream any more when they were to be taken over."""
@@ -87,6 +90,11 @@ class Portion:
             with translated():
                 for stream in self._streams:
                     await self._redis.xgroup_delconsumer(stream, self._group, self._operator)
+
+    async def drop_gone(self) -> None:
+        """Have the group forget operators that hold nothing and that it has not heard of for long."""
+        for stream in self._streams:
+            await self._drop_consumers([stream], [self._group, int(CONSUMER_GONE_S * 1000)])
 
     async def aclose(self) -> None:
         """Let go of the blocking connection."""

@@ -37,8 +37,6 @@ from shared.contract import (
 from shared.events import History, decode
 from shared.launches import EntryId
 from shared.redis.connection import Redis, translated
-from shared.script import Script
-from shared.sweep import CONSUMER_GONE_S
 
 AT_ONCE = 500
 """How many events are counted in one go."""
@@ -56,7 +54,6 @@ class FeedCounts:
     def __init__(self, redis: Redis, operator: str) -> None:
         self._redis = redis
         self._portion = Portion(redis, operator, COUNTED, [EVENTS], start="$")
-        self._drop_consumers = Script(redis, "drop_consumers")
         self._tidy_at = 0.0
         self._unsure: set[EntryId] = set()
         """What was counted and is not known to be acknowledged: it may come again."""
@@ -72,7 +69,7 @@ class FeedCounts:
         await self._count(await self._portion.receive(AT_ONCE))
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + RENEW_EVERY_S
-            await self._drop_consumers([EVENTS], [COUNTED, int(CONSUMER_GONE_S * 1000)])
+            await self._portion.drop_gone()
             await self._count(await self._portion.take_over())
 
     async def _count(self, taken: Sequence[tuple[EntryId, dict[str, str]]]) -> None:

@@ -26,8 +26,6 @@ from shared.launches import EntryId
 from shared.redis.connection import Redis, backoff_s, translated
 from shared.redis.entries import encode, milliseconds, moment
 from shared.redis.streams import Fields
-from shared.script import Script
-from shared.sweep import CONSUMER_GONE_S
 from shared.waiting import happens_within
 
 HELD = 64
@@ -68,7 +66,6 @@ class Webhooks:
     def __init__(self, redis: Redis, operator: str, sender: Sender, types: Iterable[str]) -> None:
         self._redis = redis
         self._portion = Portion(redis, operator, WEBHOOKS, [EVENTS], start="$")
-        self._drop_consumers = Script(redis, "drop_consumers")
         self._sender = sender
         self._types = frozenset(types)
         self._deliveries: dict[EntryId, asyncio.Task[None]] = {}
@@ -104,8 +101,8 @@ class Webhooks:
             return
         if lost := await self._portion.never_read(EVENTS):
             log.error("webhook_events_lost", count=lost, why="the feed has dropped them before they could be sent")
-        await self._drop_consumers([EVENTS], [WEBHOOKS, int(CONSUMER_GONE_S * 1000)])
-        for entry in await self._portion.renew(set(self._deliveries)):
+        await self._portion.drop_gone()
+        for entry in await self._portion.renew(self._deliveries):
             if delivery := self._deliveries.get(entry):
                 delivery.cancel()
         self._begin(await self._portion.take_over(), stop)
