@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import product
-from typing import Any, get_args
+from typing import get_args
 
 from services.operator.attending import Attending
 from services.operator.metrics import counters
@@ -95,11 +95,9 @@ class FeedCounts:
                     pipe.xrange(stream, count=1)
             with translated():
                 found = iter(await pipe.execute())
-        asked = [isinstance(event, Running | Ended | Failed) for _, event in events]
-        pages: list[Any] = [next(found) if looked_up else [] for looked_up in asked]
+        # The newest came first, or there is but one.
         return [
-            decode(reversed(page) if isinstance(event, Running) else page)
-            for (_, event), page in zip(events, pages, strict=True)
+            decode(reversed(next(found))) if isinstance(event, Running | Ended | Failed) else [] for _, event in events
         ]
 
 
