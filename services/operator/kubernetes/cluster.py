@@ -4,7 +4,7 @@ Objects stay plain JSON, so that fields which are newer than the client's models
 """
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -130,13 +130,9 @@ class Cluster:
         return (await self._client.call_api(*parts, _request_timeout=patience)).response
 
 
-def connect() -> AbstractAsyncContextManager[Cluster]:
-    """The cluster that this Pod runs in; or the one of the kubeconfig's current context. Nothing is sent yet."""
-    return _connected()
-
-
 @asynccontextmanager
-async def _connected() -> AsyncIterator[Cluster]:
+async def connect() -> AsyncIterator[Cluster]:
+    """The cluster that this Pod runs in; or the one of the kubeconfig's current context. Nothing is sent yet."""
     settings = Configuration()
     settings.connection_pool_maxsize = CONNECTIONS
     # Python 3.13 wants more of a certificate authority than RFC 5280 does, and than those of many clusters have.
