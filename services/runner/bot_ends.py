@@ -50,7 +50,7 @@ async def exits(exited: Exited) -> Over:
 
 
 async def is_refused(launch: Launch, in_room: asyncio.Event) -> Over:
-    """Give what kept the bot out of its room; for ever wait if nothing did."""
+    """Give what kept the bot out of its room; wait for ever if nothing did."""
     seen = seen_by_hook()
     while seen is not None and launch.transport == "daily":
         message = await seen.join_error.get()
