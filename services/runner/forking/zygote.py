@@ -29,7 +29,7 @@ from functools import partial
 
 import msgspec
 
-from services.runner import session_process
+from services.runner.forking import forked
 from services.runner.forking.process_names import ZYGOTE, be_called
 from services.runner.loading import bot_source
 from services.runner.loading.bot_source import PIPELINES, Bot, Source
@@ -174,7 +174,7 @@ def _become_session(end: socket.socket, bots: Repertoire, configuration: RunnerS
     code = 70
     faulthandler.enable()
     try:
-        session_process.main(end, bots, configuration)
+        forked.main(end, bots, configuration)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
     except BaseException:  # noqa: BLE001 - nothing may find its way back into the zygote's loop
