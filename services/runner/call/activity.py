@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from services.runner.allowance import Allowance
 from services.runner.pipe import Happened
 from shared.contract import AnyActivity, Launch
 
@@ -20,28 +21,8 @@ SPEECH_AT_ONCE = 10
 """The same for stretches of speech of both sides together."""
 LONGEST_TEXT = 2_000
 """Characters of what was said or complained of that are told."""
-
 LONGEST_NAME = 200
 """The same of what participants are called."""
-
-
-class Allowance:
-    """So many per second, and so many at once after a while without."""
-
-    def __init__(self, per_s: float, at_once: float) -> None:
-        self._per_s = per_s
-        self._at_once = at_once
-        self._left = at_once
-        self._asked_at = 0.0
-
-    def take(self, now: float, count: float = 1.0) -> bool:
-        """Use up `count` of it; False, and nothing is used, when there is not so much left. Nothing is always left."""
-        self._left = min(self._at_once, self._left + max(now - self._asked_at, 0.0) * self._per_s)
-        self._asked_at = now
-        if count > self._left:
-            return False
-        self._left -= count
-        return True
 
 
 class Outlet:

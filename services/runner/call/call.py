@@ -32,7 +32,8 @@ from pipecat.observers.base_observer import FramePushed
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.utils.string import TextPartForConcatenation, concatenate_aggregated_text
 
-from services.runner.call.activity import LONGEST_TEXT, SPEECH_AT_ONCE, SPEECH_PER_S, Allowance, Outlet
+from services.runner.allowance import Allowance
+from services.runner.call.activity import LONGEST_TEXT, SPEECH_AT_ONCE, SPEECH_PER_S, Outlet
 from services.runner.logs.bot_logs import without_secrets
 from shared.contract import Metrics, PipelineError, Speaking, Transcript
 

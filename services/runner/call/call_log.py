@@ -8,7 +8,8 @@ from itertools import count
 import msgspec
 import structlog
 
-from services.runner.call.activity import AT_ONCE, PER_S, Allowance
+from services.runner.allowance import Allowance
+from services.runner.call.activity import AT_ONCE, PER_S
 from services.runner.pipe import Happened
 from shared.activity import ActivityLog
 from shared.contract import AnyActivity

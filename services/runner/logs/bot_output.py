@@ -14,7 +14,7 @@ from collections import deque
 
 import structlog
 
-from services.runner.call.activity import Allowance
+from services.runner.allowance import Allowance
 from services.runner.logs.spellings import spellings, struck_out
 
 LOOK_EVERY_S = 0.5

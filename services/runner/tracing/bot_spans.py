@@ -16,7 +16,7 @@ from opentelemetry import context, trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
-from services.runner.call.activity import Allowance
+from services.runner.allowance import Allowance
 from services.runner.loading.bot_source import PIPELINES
 from services.runner.logs.bot_logs import without_secrets
 from services.runner.pipe import Recorded, RecordedEvent
