@@ -11,8 +11,8 @@ from services.gateway.error_answers import ErrorBody, answer
 from services.gateway.errors import Away
 from shared.errors import Unavailable
 
-PROOF = {200, 202, 204, 404, 409, 429}
-"""Statuses that a route which needs Redis gives only when it has answered."""
+PROOF = {200, 202, 204, 404, 409}
+"""Statuses that a route which needs Redis gives only when it has answered. A rate is also refused without it."""
 QUIET_S = 1.0
 """Refusing none for this long is being back: a server that serves some requests and refuses others is still away."""
 

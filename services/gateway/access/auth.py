@@ -48,10 +48,11 @@ class Keys:
         """
         authorization, secret = header(connection.scope, b"authorization"), header(connection.scope, b"x-bot-secret")
         shown = presented(authorization or "", secret or "")
-        key = keys.known(shown, self._all)
+        now = time.time()
+        key = keys.known(shown, self._all, now)
         if key is None:
             raise Unauthorized(NO_KEY)
-        if key.expired(time.time()):
+        if key.expired(now):
             raise Unauthorized(EXPIRED)
         if access != "start" and not any(key is one for one in self._admin):
             raise Forbidden(WRONG_KEY)

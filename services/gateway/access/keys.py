@@ -84,11 +84,11 @@ def check(variable: str, keys: Iterable[str], *, any_length: bool) -> None:
             )
 
 
-def known(presented: bytes, keys: Iterable[Key]) -> Key | None:
-    """The key that was presented, if it is one of these; the last of them where it stands there twice."""
+def known(presented: bytes, keys: Iterable[Key], now: float) -> Key | None:
+    """The key that was presented, if it is one of these: where it stands there twice, the last that is still good."""
     digest, found = sha256(presented).digest(), None
     # Every key is compared, so that the time does not say which one it was.
     for key in keys:
-        if hmac.compare_digest(digest, key.digest):
+        if hmac.compare_digest(digest, key.digest) and (found is None or not key.expired(now)):
             found = key
     return found

@@ -19,17 +19,28 @@ def moment(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
+NOW = moment("2026-06-30")
+
+
 @pytest.mark.parametrize("text", [LONG, HASHED, HASHED.upper().replace("SHA256", "sha256"), f"{LONG}@2026-12-31"])
 def test_a_key_is_known_however_the_settings_have_it(text: str) -> None:
     others = [keys.parse("another one"), keys.parse(text), keys.parse("a third")]
-    assert keys.known(LONG.encode(), others) is others[1]
-    assert keys.known(LONG[:-1].encode(), others) is None
-    assert keys.known(b"", others) is None
+    assert keys.known(LONG.encode(), others, NOW) is others[1]
+    assert keys.known(LONG[:-1].encode(), others, NOW) is None
+    assert keys.known(b"", others, NOW) is None
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_key_that_stands_there_twice_is_good_for_as_long_as_one_of_them_is(order: tuple[int, int]) -> None:
+    both = [keys.parse(LONG), keys.parse(f"{LONG}@2025-12-31")]
+    listed = [both[place] for place in order]
+    assert keys.known(LONG.encode(), listed, NOW) is both[0]
+    assert keys.known(LONG.encode(), listed, moment("2025-12-31")) is listed[1]
 
 
 def test_what_stands_in_the_settings_is_no_key_where_it_is_a_hash() -> None:
-    assert keys.known(HASHED.encode(), [keys.parse(HASHED)]) is None
-    assert keys.known(HASHED.removeprefix("sha256:").encode(), [keys.parse(HASHED)]) is None
+    assert keys.known(HASHED.encode(), [keys.parse(HASHED)], NOW) is None
+    assert keys.known(HASHED.removeprefix("sha256:").encode(), [keys.parse(HASHED)], NOW) is None
 
 
 @pytest.mark.parametrize("text", [LONG, HASHED])
@@ -41,8 +52,8 @@ def test_a_key_is_good_to_the_end_of_its_last_day(text: str) -> None:
 
 
 def test_an_at_sign_without_a_day_is_part_of_the_key() -> None:
-    assert keys.known(b"me@example", [keys.parse("me@example")])
-    assert keys.known(b"me@example", [keys.parse("me@example@2026-12-31")])
+    assert keys.known(b"me@example", [keys.parse("me@example")], NOW)
+    assert keys.known(b"me@example", [keys.parse("me@example@2026-12-31")], NOW)
 
 
 def test_a_fingerprint_is_the_same_for_a_key_and_its_hash_and_a_key_is_not_in_its_repr() -> None:
