@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from pipefleet.gateway import Gateway, Json, UsageError
-from pipefleet.sessions import addressed, json_of, labels_of
+from pipefleet.sessions import addressed, json_of, pairs_of
 from pipefleet.tables import facts, say, say_json, table
 
 ALL = "all"
@@ -15,7 +15,7 @@ def admin(gateway: Gateway, asked: Namespace) -> int:
     """A command to one bot or to all; with `--wait` 0 only when every one has it."""
     wish: Json = {"type": asked.type, **_addressees(asked)}
     wish |= {name: value for name in PLAIN if (value := getattr(asked, name)) is not None}
-    wish |= {name: changes for name in CHANGES if (changes := labels_of(getattr(asked, name)))}
+    wish |= {name: changes for name in CHANGES if (changes := pairs_of(f"--{name}", getattr(asked, name)))}
     if asked.data is not None:
         wish["data"] = json_of(asked.data)
     return _send(gateway, wish, asked)
@@ -27,7 +27,7 @@ def speak(gateway: Gateway, asked: Namespace) -> int:
 
 
 def _addressees(asked: Namespace) -> Json:
-    labels = labels_of(asked.label)
+    labels = pairs_of("--label", asked.label)
     if asked.session == ALL:
         return {"all": True, **({"labels": labels} if labels else {})}
     if labels:

@@ -25,7 +25,7 @@ def join(gateway: Gateway, asked: Namespace) -> int:
         "agent": asked.agent,
         "deadline_s": asked.deadline,
         "max_duration_s": asked.max_duration,
-        "labels": labels_of(asked.label) or None,
+        "labels": pairs_of("--label", asked.label) or None,
     }
     wish |= {name: value for name, value in given.items() if value is not None}
     if asked.body is not None:
@@ -53,8 +53,14 @@ def leave(gateway: Gateway, asked: Namespace) -> int:
 
 
 def live(gateway: Gateway, agent: str | None) -> Json:
-    """The sessions that are not over."""
-    return gateway.get("/sessions", limit=LONGEST_LIST, agent=agent)
+    """The sessions that are not over, however many."""
+    sessions: list[Json] = []
+    after: str | None = ""
+    while after is not None:
+        page = gateway.get("/sessions", limit=LONGEST_LIST, agent=agent, after=after)
+        sessions += page["sessions"]
+        after = page.get("next")
+    return {"sessions": sessions}
 
 
 def show_live(found: Json) -> str:
@@ -87,17 +93,17 @@ def addressed(target: str) -> Json:
     return {"room_url" if "://" in target else "session_id": target}
 
 
-def labels_of(given: list[str] | None) -> dict[str, str]:
-    """Labels by name.
+def pairs_of(option: str, given: list[str] | None) -> dict[str, str]:
+    """What an option has given, by name.
 
     Raises:
         UsageError: one is not `name=value`.
     """
     found = {}
-    for label in given or ():
-        name, equals, value = label.partition("=")
+    for pair in given or ():
+        name, equals, value = pair.partition("=")
         if not name or not equals:
-            raise UsageError(f"a label is name=value, and not {label!r}")
+            raise UsageError(f"{option}: expected name=value, got {pair!r}")
         found[name] = value
     return found
 

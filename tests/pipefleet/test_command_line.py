@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipefleet.gateway import LONGEST_LIST
 from shared.contract import Ended, Failed
 from shared.redis.connection import Redis
 from tests.conftest import StartFleet
@@ -72,6 +73,18 @@ async def test_a_session_is_begun_shown_commanded_and_ended_from_a_terminal(
         logged = await run("logs", session, "--json")
         types = [json.loads(line)["type"] for line in logged.out.splitlines()]
         assert types == ["queued", "starting", "running", "command", "command", "leaving", "command", "ended"]
+
+
+async def test_more_sessions_than_one_answer_holds_are_all_listed(
+    children: Children, redis: Redis, pipefleet: Pipefleet
+) -> None:
+    fleet = Fleet(children, redis, {})
+    run = at(fleet, pipefleet)
+    await fleet.until_free(0)
+    offered = [await offer(redis) for _ in range(LONGEST_LIST + 1)]
+    listed = (await run("sessions", "--json")).json["sessions"]
+    assert [session["session_id"] for session in listed] == [launch.session_id for launch in offered]
+    await fleet.aclose()
 
 
 async def test_a_launch_that_was_given_up_is_listed_and_redriven(
@@ -156,7 +169,7 @@ async def test_keys_come_from_the_environment_or_a_file_and_refusals_are_the_gat
         (["join", "--key", "secret"], 2, "unrecognized arguments: --key"),
         (["join", "--wait"], 2, "--wait is for a room: here somebody must first open the link"),
         (["join", "--body", "{"], 2, "pipefleet: this is not JSON"),
-        (["join", "--label", "team"], 2, "a label is name=value, and not 'team'"),
+        (["join", "--label", "team"], 2, "--label: expected name=value, got 'team'"),
         (["join", "--token-file", "/nonexistent"], 2, "pipefleet: /nonexistent cannot be read"),
         (["say", "one", "hello", "--label", "a=b"], 2, "--label chooses among all sessions"),
         (["logs", "--since", "yesterday"], 2, "a time is such as 90s, 10m, 2h or 1d"),
