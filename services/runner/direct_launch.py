@@ -12,6 +12,7 @@ import uuid
 import structlog
 
 from services.runner.live_session import Runner
+from services.runner.trouble import Trouble
 from shared.contract import Launch
 from shared.errors import Unavailable
 from shared.launches import Claim
@@ -36,12 +37,13 @@ async def adopt(runner: Runner, shutdown: Shutdown) -> Claim | None:
         max_duration_s=settings.max_duration_s,
         traceparent=traceparent.fresh(),
     )
+    away = Trouble("redis_away", "redis_back")
     give_up_at = time.monotonic() + settings.launch_deadline_s
     while time.monotonic() < give_up_at and not shutdown.asked.is_set():
         try:
             adopted = await runner.launches.adopt(launch, runner.name)
         except Unavailable as error:
-            log.warning("redis_away", error=str(error))
+            away.failed(time.monotonic(), error=str(error))
             adopted = None
         if isinstance(adopted, Claim):
             return adopted

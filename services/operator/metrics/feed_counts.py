@@ -60,10 +60,12 @@ class FeedCounts:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Count until `stop`."""
-        attending = Attending(self._portion, broken="events_not_counted")
-        await attending.run(stop, self._count_some)
-        await attending.leave()
-        await self._portion.aclose()
+        try:
+            attending = Attending(self._portion, broken="events_not_counted")
+            await attending.run(stop, self._count_some)
+            await attending.leave()
+        finally:
+            await self._portion.aclose()
 
     async def _count_some(self) -> None:
         await self._count(await self._portion.receive(AT_ONCE))

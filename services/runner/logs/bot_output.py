@@ -26,8 +26,6 @@ KEPT_BYTES = 1024 * 1024
 """The file is emptied when so much of it has been read, and what is more than this behind is skipped."""
 LAST_LINES = 50
 """So many of the last lines of a process are logged, however many it had: they may tell what it died of."""
-SHORTEST_SECRET = 6
-"""What is shorter is no secret, and to strike it out would make lines unreadable."""
 
 log = structlog.get_logger("bot")
 
@@ -56,8 +54,7 @@ class BotOutput:
 
     def hide(self, secret: str) -> None:
         """Strike this out, too."""
-        if len(secret) >= SHORTEST_SECRET:
-            self._secrets |= spellings(secret)
+        self._secrets |= spellings(secret)
 
     async def run(self) -> None:
         """Look at it now and then, until it is closed."""

@@ -4,9 +4,14 @@ import json
 from collections.abc import Iterable
 from urllib.parse import quote
 
+SHORTEST_SECRET = 6
+"""What is shorter is no secret, and to strike it out would make lines unreadable."""
+
 
 def spellings(secret: str) -> set[str]:
-    """As it is, in JSON, in an address, and as `repr` has it."""
+    """As it is, in JSON, in an address, and as `repr` has it; of what is too short to be a secret none."""
+    if len(secret) < SHORTEST_SECRET:
+        return set()
     in_json, in_ascii = (json.dumps(secret, ensure_ascii=ascii_)[1:-1] for ascii_ in (False, True))
     return {secret, in_json, in_ascii, quote(secret), quote(secret, safe=""), repr(secret)[1:-1]}
 
