@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import shutil
+import signal
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack
 from functools import partial
@@ -26,6 +27,9 @@ _TOLD = "told under: "
 
 def pytest_configure() -> None:
     adopt_orphans()
+    # A shell without job control has what it runs in the background ignore Ctrl-C, and so would all that tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
