@@ -144,7 +144,7 @@ async def test_a_redriven_launch_keeps_its_agent(redis: Redis) -> None:
 
 
 async def test_a_launch_of_an_agent_that_nobody_has_any_more_still_fails_at_its_deadline(any_redis: Redis) -> None:
-    launch = await offer(any_redis, agent="removed", deadline_s=0.001)
+    launch = await offer(any_redis, agent="removed", deadline_s=0.0)
     await Sweep(any_redis, lease_s=1.0, max_attempts=3).sweep(100.0)
     *_, (_, last) = await history(any_redis, launch.session_id)
     assert isinstance(last, Failed)

@@ -1,6 +1,7 @@
 """What every service measures of itself."""
 
 import asyncio
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,13 @@ from shared.redis.streams import read
 from tests.redis_server import EMBEDDED, RedisServer
 from tests.scraping import read as metrics_of
 from tests.waiting import until
+
+SPENDS = """
+local began = os.clock()
+for _ = 1, 3000000 do end
+return tostring(os.clock() - began)
+"""
+"""A script that takes its time, and says how much of the processor's that was."""
 
 
 class Seen:
@@ -51,6 +59,7 @@ async def seen(monkeypatch: pytest.MonkeyPatch, redis: Redis) -> Seen:
 
 
 async def test_a_round_trip_is_a_command_a_pipeline_or_a_transaction(redis: Redis, seen: Seen) -> None:
+    began = time.perf_counter()
     await redis.set("a", 1)
     async with redis.pipeline(transaction=False) as pipe:
         for _ in range(10):
@@ -60,8 +69,10 @@ async def test_a_round_trip_is_a_command_a_pipeline_or_a_transaction(redis: Redi
         pipe.get("a")
         pipe.get("a")
         await pipe.execute()
+    whole_s = time.perf_counter() - began
     assert len(seen.times) == 3
-    assert all(0 < took < 1 for took in seen.times)
+    assert all(took > 0 for took in seen.times)
+    assert sum(seen.times) <= whole_s
 
 
 async def test_a_server_that_is_slow_is_seen_and_a_wait_for_news_is_not(
@@ -70,26 +81,27 @@ async def test_a_server_that_is_slow_is_seen_and_a_wait_for_news_is_not(
     assert await read(redis, "nothing", "0", block_s=0.05) == []
     assert seen.times == []
     async with connect(own_redis.url) as unconnected:
+        began = time.perf_counter()
         assert await read(unconnected, "nothing", "0", block_s=0.2) == []
-    assert all(time_s < 0.2 for time_s in seen.times)
+        assert sum(seen.times) <= time.perf_counter() - began - 0.2, "what it takes to connect, and no more"
     seen.times.clear()
     began = time.perf_counter()
-    await redis.register_script("for _ = 1, 3000000 do end return 1")()
-    whole = time.perf_counter() - began
-    assert whole / 2 < max(seen.times) < whole
+    spent_s = float(await redis.register_script(SPENDS)())
+    assert 0 < spent_s <= max(seen.times) < time.perf_counter() - began
 
 
 async def test_calls_that_come_to_nothing_are_counted_by_why(own_redis: RedisServer, seen: Seen) -> None:
     async with connect("unix:///nowhere/redis.sock", retries=0) as nowhere:
         with pytest.raises(Unavailable), translated():
             await nowhere.ping()
-    async with connect(own_redis.url, answer_s=0.1, retries=0) as client:
+    async with connect(own_redis.url, answer_s=1.0, retries=0) as client:
         await client.config_set("maxmemory", "1")
         with pytest.raises(Unavailable), translated():
             await client.set("a", "b")
-        await client.client_pause(400)
+        own_redis.signal(signal.SIGSTOP)
         with pytest.raises(Unavailable), translated():
             await client.get("a")
+        own_redis.signal(signal.SIGCONT)
     async with connect(own_redis.url, retries=0) as client:
         await client.config_set("maxmemory", "0")
         await client.replicaof("127.0.0.1", "1")
@@ -106,9 +118,9 @@ async def test_an_event_loop_that_does_not_turn_is_seen() -> None:
 
     async with measuring("test"):
         await asyncio.sleep(0)
-        assert late() == 0
+        before = late()
         time.sleep(0.6)  # noqa: ASYNC251 - what is to be seen
-        await until(lambda: late() == 1)
+        await until(lambda: late() > before)
 
 
 async def test_a_tally_shows_what_is_counted_elsewhere_for_as_long_as_it_is_measured() -> None:

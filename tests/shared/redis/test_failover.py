@@ -60,6 +60,7 @@ async def test_after_a_failover_a_client_gets_through_with_all_that_was_replicat
     async with connect(watched.url, retries=0) as redis:
         launch = await offer(redis)
         await both_in_step(watched)
+        watched.watch_closely()
         watched.servers[0].kill()
         await put_sooner_or_later(redis, "after")
         assert watched.failed_over()
@@ -70,6 +71,7 @@ async def test_after_a_failover_a_client_gets_through_with_all_that_was_replicat
 async def test_while_there_is_no_primary_a_call_is_unavailable_and_shows_no_password(watched: Watched) -> None:
     async with connect(watched.url, retries=0) as redis:
         await put(redis, "before")
+        watched.watch_closely()
         watched.servers[0].kill()
         watched.servers[1].kill()
         with pytest.raises(Unavailable) as away:
@@ -81,6 +83,7 @@ async def test_while_there_is_no_primary_a_call_is_unavailable_and_shows_no_pass
 async def test_a_runner_that_waits_for_a_launch_gets_the_first_one_after_a_failover(watched: Watched) -> None:
     async with connect(watched.url, retries=0) as redis, claiming(redis) as claimed:
         await until(lambda: waits_for_a_launch(watched))
+        watched.watch_closely()
         watched.servers[0].kill()
         await put_sooner_or_later(redis, "after")
         launch = await offer(redis)
@@ -118,6 +121,7 @@ async def test_a_client_leaves_a_frozen_primary_with_all_its_connections(watched
     """An old primary that comes back takes writes until it hears that it is none; none may be sent to it."""
     async with connect(watched.url, answer_s=1.0, retries=0) as redis:
         await asyncio.gather(*(redis.client_info() for _ in range(8)))
+        watched.watch_closely()
         watched.servers[0].signal(signal.SIGSTOP)
         try:
             await put_sooner_or_later(redis, "after")
