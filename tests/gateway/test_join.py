@@ -300,9 +300,11 @@ async def test_waiting_ends_when_the_session_is_over(gateway: Gateway, runner: S
 
 
 async def test_a_lost_attempt_is_no_reason_while_the_next_one_waits(gateway: Gateway, runner: StandInRunner) -> None:
-    asked = asyncio.create_task(gateway.http.post("/join?wait=0.5", json={"transport": "none"}))
+    asked = asyncio.create_task(gateway.http.post("/join?wait=60", json={"transport": "none"}))
     await runner.lose(await runner.starting(), Reason.BOT_DIED)
-    reply = (await asked).json()
+    await asyncio.wait({asked}, timeout=0.1)
+    gateway.parts.feed.stop_waiting()
+    reply = (await asyncio.wait_for(asked, 10)).json()
     assert (reply["status"], reply["reason"], reply["message"]) == ("queued", None, "")
 
 

@@ -81,7 +81,10 @@ async def test_an_address_that_is_not_there_is_not_found_in_an_outage_too(own_se
             assert (answer.status_code, answer.json()["status"]) == (status, status)
 
 
-async def test_a_redis_that_serves_only_some_requests_is_one_outage(own_server: RedisServer) -> None:
+async def test_a_redis_that_serves_only_some_requests_is_one_outage(
+    own_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.outage.QUIET_S", 60.0)
     async with running_gateway(own_server.url) as gateway, connect(own_server.url) as redis:
         with capture_logs() as logs:
             for replicas_needed, status in ((1, 503), (0, 202), (1, 503), (0, 202)):

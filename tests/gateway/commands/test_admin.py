@@ -347,7 +347,7 @@ async def test_all_are_waited_for_side_by_side_and_whoever_is_silent_holds_up_no
     for _ in range(3):
         await gateway.join()
     claims = [await runner.running() for _ in range(3)]
-    body = {"all": True, "type": "say", "text": "x", "wait": 1.0}
+    body = {"all": True, "type": "say", "text": "x", "wait": 2.0}
     asked = asyncio.create_task(gateway.http.post("/admin", json=body))
     for claim, outcome in zip(claims, [Outcome.DELIVERED, Outcome.UNHANDLED], strict=False):
         entry, command = await runner.command(claim)
