@@ -4,8 +4,9 @@ For as long as it is in its room it holds an exclusive lock on the room's file, 
 process dies, and no moment earlier or later. A bot that finds the lock held has met another bot. Besides, it writes the
 time into a file of its own every few milliseconds, so that silence can be measured whatever ended the bot.
 
-Its body says `room`, and what it `do`es: `stay`, or `return` after `stay_s`, or `die` then if it is the first attempt;
-`enter_s` is how long it blocks its event loop at first, `leave_s` how long it takes to leave.
+Its body says `room`, and what it `do`es: `stay`, or `return` after `stay_s`, or `die` then if it is the first attempt,
+or `return when told` by a file of that name; `enter_s` is how long it blocks its event loop at first, `leave_s` how
+long it takes to leave.
 """
 
 import asyncio
@@ -53,6 +54,9 @@ async def stay(body: dict[str, Any], attempt: int) -> None:
     match body.get("do"), attempt:
         case "return", _:
             await asyncio.sleep(body.get("stay_s", 0.0))
+        case "return when told", _:
+            while not (folder() / "told").exists():
+                await asyncio.sleep(BEAT_EVERY_S)
         case "die", 1:
             await asyncio.sleep(body.get("stay_s", 0.0))
             os.kill(os.getpid(), signal.SIGKILL)

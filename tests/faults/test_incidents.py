@@ -249,9 +249,10 @@ async def test_a_bot_that_is_done_is_not_gone_before_its_supervisor_has_heard_so
     machine, passed on a renewal: the write failed, and with it went what was not read yet.
     """
     runner = await fleet.ready(redis)
-    launch = await offer(redis, body={"room": "a", "do": "return", "stay_s": 0.4})
+    launch = await offer(redis, body={"room": "a", "do": "return when told"})
     await session_event(redis, launch.session_id, Running)
     runner.signal(signal.SIGSTOP)
+    (witness / "told").touch()
     (stay,) = evidence.stays(witness)
     await until(lambda: is_free(witness / "a.lock"))
     with pytest.raises(AssertionError, match="still there"):

@@ -16,7 +16,7 @@ from tests.deployment.manifests import Manifests, Object, copy_of_k8s, rendered
 from tests.fakes.kubernetes_api.containers import Container
 from tests.fakes.kubernetes_api.resources import DEPLOYMENTS, PODS
 from tests.operator.kubernetes.ground import Ground
-from tests.processes import Children, children_called, session_event
+from tests.processes import STOP_S, Children, children_called, session_event
 from tests.waiting import until
 
 BLOCKS = """
@@ -61,7 +61,7 @@ async def test_a_service_that_is_still_importing_ends_when_it_is_told_to(
     await container.begin()
     await until((tmp_path / "msgspec.begun").exists)
     container.ask_to_stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(STOP_S):
         assert await container.wait() == 0
 
 
@@ -77,12 +77,12 @@ async def test_calls_of_a_runner_that_is_killed_begin_anew_in_seconds_though_its
         await session_event(ground.redis, launch.session_id, Running)
     os.kill(ground.cluster.pid(pod), signal.SIGKILL)
     killed_at = time.monotonic()
-    again = [await session_event(ground.redis, one.session_id, Queued, attempt=2, within_s=5) for one in launches]
+    again = [await session_event(ground.redis, one.session_id, Queued, attempt=2, within_s=15) for one in launches]
     assert {event.reason for event in again} == {Reason.RUNNER_LOST}
     assert "is gone: Error: container runner exited with code 137" in again[0].message
     for launch in launches:
-        await session_event(ground.redis, launch.session_id, Running, attempt=2, within_s=10)
-    assert time.monotonic() - killed_at < 10
+        await session_event(ground.redis, launch.session_id, Running, attempt=2)
+    assert time.monotonic() - killed_at < 30, "half of the lease"
     status = ground.cluster.pod(pod)["status"]["containerStatuses"][0]
     assert status["restartCount"] == 1
     # What the new runner of the same Pod holds is not taken from it by what is known of the old one.

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
@@ -30,6 +31,7 @@ from tests.waiting import until
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 FAILURE = [sys.executable, "-c", "raise SystemExit(3)"]
 SETTINGS = OperatorSettings(overflow_grace_s=0.05)
+ABANDONED_S = 1.5
 
 
 class Runner:
@@ -193,11 +195,10 @@ async def test_a_launch_that_nobody_takes_gets_one_cold_runner_and_stays_in_the_
 
 
 async def test_a_launch_that_a_warm_runner_takes_in_time_is_let_go_without_a_cold_runner(redis: Redis) -> None:
-    async with operators(redis, "one", settings=OperatorSettings(overflow_grace_s=0.2)) as [operator]:
+    async with operators(redis, "one", settings=OperatorSettings(overflow_grace_s=1.5)) as [operator]:
         entry = await offer(redis, "s1")
         assert await claim(redis, "warm")
-        await until_in_hands(redis, {entry: "one"})
-        await until_in_hands(redis, {})
+        await until(partial(passed_on, redis, entry))
         assert operator.processes.started == []
         assert await Launches(redis).read(entry)
 
@@ -253,7 +254,7 @@ async def test_a_launch_that_is_received_while_the_share_is_renewed_is_not_taken
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overflow, "RENEW_EVERY_S", 0.1)
-    monkeypatch.setattr(portion, "ABANDONED_S", 0.5)
+    monkeypatch.setattr(portion, "ABANDONED_S", ABANDONED_S)
 
 
 @pytest.mark.usefixtures("_quick")
@@ -274,14 +275,12 @@ async def test_the_launches_of_a_living_operator_are_not_taken_by_another(redis:
         entry = await offer(redis, "s1")
         await until_in_hands(redis, {entry: "one"})
         async with operators(redis, "two") as [two]:
-            seen: list[int] = []
-            while len(seen) < 12 or max(seen) < 50:  # two has looked for abandoned ones more than once
+            began = time.monotonic()
+            while time.monotonic() < began + 1.2 * ABANDONED_S:  # and two has looked for abandoned ones all the time
                 rows: Any = await redis.xpending_range(LAUNCH, OVERFLOW, "-", "+", 10)
-                seen.append(rows[0]["time_since_delivered"])
                 assert rows[0]["consumer"] == "one"
                 await asyncio.sleep(0.1)
             assert two.processes.started == []
-            assert max(seen) < 500
 
 
 async def test_an_operator_that_stops_leaves_its_launches_to_the_others_at_once(redis: Redis) -> None:
@@ -291,7 +290,7 @@ async def test_an_operator_that_stops_leaves_its_launches_to_the_others_at_once(
         first.stop.set()
         await first.task
         async with operators(redis, "second") as [second]:
-            await until(lambda: second.processes.started == ["s1"], within_s=3)
+            await until(lambda: second.processes.started == ["s1"], within_s=10)  # they would be abandoned after 15
 
 
 async def test_an_unreadable_launch_is_acknowledged_and_the_next_one_served(redis: Redis) -> None:

@@ -49,7 +49,7 @@ async def test_a_session_in_a_pod_that_is_killed_begins_anew_within_seconds(grou
         case "killed":
             os.kill(ground.cluster.pid(pod), signal.SIGKILL)
     killed_at = time.monotonic()
-    again = await session_event(ground.redis, launch.session_id, Queued, attempt=2, within_s=5)
+    again = await session_event(ground.redis, launch.session_id, Queued, attempt=2, within_s=LEASE_S / 4)
     assert again.reason is Reason.RUNNER_LOST
     assert WHY[end] in again.message
     await session_event(ground.redis, launch.session_id, Running, attempt=2)
@@ -100,7 +100,7 @@ async def test_a_release_that_failed_is_tried_again(redis: Redis) -> None:
         gone.note({"metadata": {"name": "pod-a"}, "status": {"phase": "Failed"}}, False)
         await until(lambda: [line["event"] for line in logs] == ["leases_not_freed"])
     await redis.rename("{bot}:aside", LAUNCH)
-    await session_event(redis, held.launch.session_id, Queued, attempt=2, within_s=5)
+    await session_event(redis, held.launch.session_id, Queued, attempt=2, within_s=LEASE_S / 2)
     releasing.cancel()
     await asyncio.gather(releasing, return_exceptions=True)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared.contract import ColdStart, Ended, Presence, Running
+from shared.contract import ColdStart, Ended, Presence, Reason, Running
+from shared.launches import Launches, decode
 from shared.presence import announce
 from shared.redis.connection import Redis
 from tests.fakes.kubernetes_api.access import rules_from
@@ -66,6 +67,15 @@ def scalings(ground: Ground) -> list[tuple[int, int]]:
     return [(one.body["spec"]["replicas"], one.status) for one in asked if one.status in {200, 409}]
 
 
+async def withdraw_all(redis: Redis) -> None:
+    """End all sessions that wait."""
+    launches = Launches(redis)
+    for entry, fields in await launches.live(100):
+        launch = decode(fields)
+        ended = Ended(session_id=launch.session_id, attempt=1, reason=Reason.LEFT)
+        assert await launches.finish(entry, "", launch, ended) == "finished"
+
+
 async def test_the_deployment_follows_what_is_busy_up_at_once_and_down_after_the_cooldown(ground: Ground) -> None:
     ground.cluster.trouble("unschedulable", pods=99)  # what runners say is played here
     async with presences(ground.redis) as told:
@@ -90,8 +100,9 @@ async def test_several_operators_never_exceed_the_largest_size_and_reach_none_wh
     for operator in operators:
         await operator.said("operator_started")
     for _ in range(9):
-        await ground.offer(deadline_s=3)
+        await ground.offer()
     await ground.cluster.until(lambda: replicas(ground) == 3)
+    await withdraw_all(ground.redis)
     await ground.cluster.until(lambda: replicas(ground) == 0)
     assert max(size for size, _ in scalings(ground)) == 3
     assert {operator.exit_code for operator in operators} == {None}

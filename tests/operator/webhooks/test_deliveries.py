@@ -62,7 +62,6 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliveries, "RENEW_EVERY_S", 0.1)
-    monkeypatch.setattr(portion, "ABANDONED_S", 0.5)
     monkeypatch.setattr(deliveries, "pause_s", lambda *_: 0.01)
 
 
@@ -100,7 +99,7 @@ async def all_events(redis: Redis) -> set[str]:
     return {entry for entry, _ in await between(redis, EVENTS)}
 
 
-async def until_delivered(redis: Redis, receiver: Receiver, within_s: float = 10.0) -> None:
+async def until_delivered(redis: Redis, receiver: Receiver, within_s: float = 20.0) -> None:
     """Returns when all events of the feed were accepted, and nothing is pending."""
 
     async def delivered() -> bool:
@@ -392,8 +391,9 @@ async def test_a_slow_receiver_gets_a_few_requests_at_a_time_and_the_rest_waits_
 
 
 async def test_events_of_an_operator_that_stops_working_are_sent_by_another(
-    redis: Redis, redis_url: str, receiver: Receiver
+    redis: Redis, redis_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(portion, "ABANDONED_S", 0.5)
     receiver.hold = asyncio.Event()
     async with sending(receiver.url, redis_url, receiver) as [first]:
         for _ in range(20):
@@ -409,9 +409,8 @@ async def test_events_of_an_operator_that_stops_working_are_sent_by_another(
 
 
 async def test_an_operator_that_is_asked_to_stop_finishes_what_is_under_way_and_leaves_the_rest_at_once(
-    redis: Redis, redis_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    redis: Redis, redis_url: str, receiver: Receiver
 ) -> None:
-    monkeypatch.setattr(portion, "ABANDONED_S", 60.0)
     receiver.hold = asyncio.Event()
     async with sending(receiver.url, redis_url, receiver):
         for _ in range(20):

@@ -372,13 +372,13 @@ async def test_a_room_is_empty_when_the_last_one_has_left(present: list[str], em
 
 async def test_somebody_who_comes_back_in_time_keeps_the_bot_in_the_room() -> None:
     room = Room("local")
-    waiting = asyncio.create_task(EmptyRoom(room, timeout_s=0.2).wait())
+    waiting = asyncio.create_task(EmptyRoom(room, timeout_s=1.0).wait())
     await asyncio.sleep(0)
     await room._on_participant_left({"id": "ann"}, "leftCall")  # type: ignore[no-untyped-call]
     await room.happened()
     await room._call_event_handler("on_client_connected", {"id": "ann"})
     await room.happened()
-    done, _ = await asyncio.wait({waiting}, timeout=0.4)
+    done, _ = await asyncio.wait({waiting}, timeout=1.5)
     assert not done
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
