@@ -26,8 +26,9 @@ ROOT = Path(__file__).parent.parent
 START_S = 60.0
 """Importing Pipecat on a busy machine takes its time."""
 STOP_S = 20.0
-POLITE_S = 2.0
-"""How long a test's processes may take to end when asked, before they are asked again and then killed."""
+POLITE_S = (0.2, 5.0)
+"""How long a test's processes may take to end when asked, and when asked again, before they are killed. Those that have
+a call end when they are asked again, which a test that is over need not wait for."""
 PORTS = range(20_000, 30_000)
 """Below those that Linux gives to connections."""
 _port_numbers = count(random.randrange(len(PORTS)))  # noqa: S311
@@ -151,10 +152,10 @@ class Children:
 
     async def stop(self) -> None:
         """A polite signal, an insisting one, and the end; whatever is left in their sessions is killed too."""
-        for _ in range(2):
+        for within_s in POLITE_S:
             for child in self._living():
                 child.terminate()
-            await self._all_gone(POLITE_S)
+            await self._all_gone(within_s)
         for child in self.started:
             child.kill_all()
         await self._all_gone(within_s=STOP_S)

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import promql_parser as promql
@@ -36,7 +38,8 @@ def panels() -> list[dict[str, Any]]:
     return [panel for panel in panels if panel["type"] != "row"]
 
 
-def queries() -> dict[str, str]:
+@cache
+def queries() -> Mapping[str, str]:
     """All of them by where they stand, as Prometheus gets them."""
     found = {rule["alert"]: rule["expr"] for rule in rules()}
     for panel in panels():

@@ -77,7 +77,7 @@ async def test_a_failed_bot_says_type_message_and_place(fleet_of: StartFleet, re
 
 
 async def test_a_daily_room_that_cannot_be_joined_never_counts_as_running(fleet_of: StartFleet) -> None:
-    env = {"JOIN_TIMEOUT": "2", "MAX_ATTEMPTS": "2", "STOP_GRACE": "3"}
+    env = {"JOIN_TIMEOUT": "1", "MAX_ATTEMPTS": "2", "STOP_GRACE": "0.5"}
     async with fleet_of(bot="services.runner.bots.assistant", slots=1, operator=False, **env) as fleet:
         joined = await fleet.join(wait_s=40, room_url="https://pipefleet-test.daily.co/nowhere")
         session = await fleet.session(joined["session_id"])

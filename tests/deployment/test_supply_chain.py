@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import tomllib
+from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def locked() -> dict[str, dict[str, Any]]:
     return {package["name"]: package for package in packages}
 
 
-def in_image(service: str) -> set[str]:
+@cache
+def in_image(service: str) -> frozenset[str]:
     """The names of what an image of a service holds, on the machine that this is."""
     command = [
         uv(),
@@ -52,7 +54,7 @@ def in_image(service: str) -> set[str]:
     result = subprocess.run(
         [*command, "--package", f"pipefleet-{service}"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    return set(re.findall(r"^([\w.-]+)==", result.stdout, re.MULTILINE))
+    return frozenset(re.findall(r"^([\w.-]+)==", result.stdout, re.MULTILINE))
 
 
 def licence(package: Distribution) -> str:
@@ -93,7 +95,7 @@ def test_what_installs_them_is_pinned_by_hash_too() -> None:
 
 def test_every_licence_in_an_image_is_permissive_or_was_looked_at() -> None:
     strange: dict[str, str] = {}
-    for name in set().union(*map(in_image, SERVICES)):
+    for name in frozenset[str]().union(*map(in_image, SERVICES)):
         try:
             said = licence(distribution(name))
         except PackageNotFoundError:
