@@ -88,7 +88,7 @@ class Watched:
 
     def watch_closely(self) -> None:
         """From now on a primary that does not answer is soon down."""
-        self._sentinel.ask("SENTINEL SET", SERVICE, "down-after-milliseconds", DOWN_AFTER_MS)
+        self._sentinel.ask("SENTINEL SET", SERVICE, "down-after-milliseconds", str(DOWN_AFTER_MS))
 
     def failed_over(self) -> bool:
         """Whether the other server is the primary now, for the sentinel and for itself."""

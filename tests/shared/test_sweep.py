@@ -172,12 +172,14 @@ async def test_a_runner_among_many_sweeps_only_in_its_turn_and_then_needs_no_oth
     claim = await claimed(redis)
     await crowd(redis, said=4 * 100, consumers=100)
     monkeypatch.setattr("shared.sweep.random.random", lambda: 0.5)
-    sweep = a_sweep(redis, lease_s=SHORT_LEASE_S)
+    sweep = a_sweep(redis, lease_s=2 * SHORT_LEASE_S)
     running = asyncio.create_task(sweep.run(SHORT_LEASE_S / 20, in_turn=True))
-    await until(lambda: sweep._uninterrupted.long_enough(SHORT_LEASE_S * 1.5))
+    await until(lambda: sweep._uninterrupted.long_enough(2.2 * SHORT_LEASE_S))
     assert not await is_free(redis, claim)
+    assert sweep.rounds["done"] == 0
     monkeypatch.setattr("shared.sweep.random.random", lambda: 0.01)
-    await until(lambda: is_free(redis, claim), SHORT_LEASE_S / 2)
+    await until(lambda: sweep.rounds["done"])
+    assert await is_free(redis, claim)
     running.cancel()
     await asyncio.wait({running})
 
