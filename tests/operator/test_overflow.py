@@ -279,6 +279,7 @@ async def test_the_launches_of_a_living_operator_are_not_taken_by_another(redis:
             while time.monotonic() < began + 1.2 * ABANDONED_S:  # and two has looked for abandoned ones all the time
                 rows: Any = await redis.xpending_range(LAUNCH, OVERFLOW, "-", "+", 10)
                 assert rows[0]["consumer"] == "one"
+                assert rows[0]["time_since_delivered"] < 1000 * ABANDONED_S / 2, "it is not renewed"
                 await asyncio.sleep(0.1)
             assert two.processes.started == []
 
