@@ -44,7 +44,7 @@ async def test_a_launch_is_one_trace_from_the_request_to_the_first_sound_with_pi
         session_id = started.json()["sessionId"]
         async with caller(fleet, session_id) as peer:
             await peer.wait_for_sound()
-            said = await fleet.http.post("/admin", json={"session_id": session_id, "type": "interrupt", "wait": 5})
+            said = await fleet.http.post("/admin", json={"session_id": session_id, "type": "interrupt", "wait": 20})
         await collector.until(lambda seen: all(map(seen.named, ("session", "conversation", "POST /admin"))))
         log = fleet.runners[0].output()
     tell(collector.tree(CALLERS_TRACE), under="A launch as a tree")

@@ -80,7 +80,7 @@ async def test_what_is_said_through_admin_is_heard_and_leave_ends_the_call(fleet
             await peer.wait_for_sound()
             await peer.wait_for_silence()
             said = await fleet.http.post(
-                "/admin", json={"session_id": joined["session_id"], "type": "say", "text": "All aboard.", "wait": 5}
+                "/admin", json={"session_id": joined["session_id"], "type": "say", "text": "All aboard.", "wait": 20}
             )
             assert (said.status_code, said.json()["outcome"]) == (200, "delivered")
             await peer.wait_for_sound()
@@ -131,7 +131,7 @@ async def test_a_bot_that_dies_in_a_call_can_be_called_again_in_the_same_session
 
 async def command(fleet: Fleet, session_id: str, **body: Any) -> None:
     """Send it, and see it delivered."""
-    answer = await fleet.http.post("/admin", json={"session_id": session_id, "wait": 5, **body})
+    answer = await fleet.http.post("/admin", json={"session_id": session_id, "wait": 20, **body})
     assert (answer.status_code, answer.json().get("outcome")) == (200, "delivered"), answer.text
 
 
@@ -151,7 +151,7 @@ async def test_a_caller_hears_what_commands_do_to_the_bot(fleet_of: StartFleet) 
             await send(type="say", text=long)
             await peer.wait_for_sound()
             await send(type="interrupt")
-            await peer.wait_for_silence(timeout_s=3)
+            await peer.wait_for_silence(timeout_s=10)
 
             await send(type="mute")
             await send(type="say", text="Nobody hears this.")

@@ -224,14 +224,15 @@ async def test_a_request_that_breaks_off_in_its_body_is_nobodys_failure(server: 
 
 PATIENT_FOR_S = 0.3
 MOST = 30
-IMPATIENT = f"""
+ALTERED = """
 import sys
 from services.gateway import __main__
 from services.gateway.access import connections
-connections.HEAD_S = connections.BODY_S = {PATIENT_FOR_S}
-connections.most_connections = lambda: {MOST}
+{}
 sys.exit(__main__.main())
 """
+IMPATIENT = ALTERED.format(f"connections.HEAD_S = connections.BODY_S = {PATIENT_FOR_S}")
+CROWDED = ALTERED.format(f"connections.most_connections = lambda: {MOST}")
 TRICKLING = [
     (b"GET /stat", b"u"),
     (b"GET /status HTTP/1.1\r\nHost: localhost\r\n", b"A: b\r\n"),
@@ -243,8 +244,17 @@ TRICKLING = [
 
 @pytest.fixture
 async def impatient(children: Children) -> AsyncIterator[Server]:
-    """A gateway that waits for the rest of a request for a part of a second, and takes few clients."""
+    """A gateway that waits for the rest of a request for a part of a second."""
     async with started(children, [sys.executable, "-c", IMPATIENT]) as (child, http):
+        yield Server(child, http.base_url.port or 0)
+        assert "Traceback" not in child.output()
+
+
+@pytest.fixture
+async def crowded(children: Children) -> AsyncIterator[Server]:
+    """A gateway that takes few clients, and has none."""
+    async with started(children, [sys.executable, "-c", CROWDED]) as (child, http):
+        await http.aclose()
         yield Server(child, http.base_url.port or 0)
         assert "Traceback" not in child.output()
 
@@ -271,33 +281,37 @@ async def test_a_request_that_trickles_is_cut_off_wherever_it_is(impatient: Serv
 async def test_a_request_in_hand_is_given_all_the_time_that_its_answer_takes(impatient: Server) -> None:
     body = '{"transport":"none"}'
     raw = f"POST /join?wait={PATIENT_FOR_S * 5} HTTP/1.1\r\n{JSON}Content-Length: {len(body)}\r\n\r\n{body}".encode()
-    answer = await impatient.answer(raw)
+
+    async def in_hand() -> Answer | None:
+        """What is answered, unless the request itself came too late."""
+        answer = await impatient.answer(raw)
+        return None if answer.status == 408 else answer
+
+    answer: Answer = await until(in_hand)
     assert (answer.status, json.loads(answer.body)["status"]) == (202, "queued")
 
 
-async def test_one_client_too_many_is_told_so_and_a_place_that_is_free_again_is_given_away(impatient: Server) -> None:
+async def test_one_client_too_many_is_told_so_and_a_place_that_is_free_again_is_given_away(crowded: Server) -> None:
+    """A place is free again a moment after its client has gone."""
     events = get("/events")
 
-    async def status() -> int:
-        return (await impatient.answer(get("/fleet"))).status
+    async def served() -> bool:
+        return (await crowded.answer(get("/fleet"))).status == 200
 
     async with AsyncExitStack() as clients:
 
-        async def one_more() -> None:
-            reader, writer = await clients.enter_async_context(impatient.connected())
+        async def one_more() -> bool:
+            reader, writer = await clients.enter_async_context(crowded.connected())
             writer.write(events)
-            await reader.readuntil(b"id: ")
+            return (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200 ")
 
-        for _ in range(MOST - 2):  # one is the fixture's
-            await one_more()
-        assert await status() == 200
-        await one_more()
-        full = await impatient.answer(get("/fleet"))
+        for _ in range(MOST - 1):
+            await until(one_more)
+        await until(served)
+        await until(one_more)
+        full = await crowded.answer(get("/fleet"))
         assert (full.status, full.code, full.closed) == (503, "TOO_MANY_CONNECTIONS", True)
         assert full.headers["retry-after"] == "2"
-
-    async def served() -> bool:
-        return await status() == 200
 
     await until(served)
 

@@ -165,7 +165,7 @@ async def test_speaking_over_the_bot_silences_it() -> None:
     async with call({"greeting": ENDLESS}) as peer:
         await peer.wait_for_sound()
         peer.speak(speech("Thank you very much."))
-        await peer.wait_for_silence(lasting_s=0.4, timeout_s=5)
+        await peer.wait_for_silence(lasting_s=0.4, timeout_s=15)
         await peer.wait_for_sound()
         await peer.wait_for_silence()
     assert told(peer, "user-transcription") == ["thank you very much"]
