@@ -128,7 +128,10 @@ async def test_what_a_dockerfile_installs_is_enough_to_start_and_no_more(
     assert {path.name for path in (folder / "services").iterdir()} - {"__pycache__"} == {service}
     sources = [path for path in (folder / "services").rglob("*.py") if path.name != "__init__.py"]
     assert all(list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc")) for path in sources)
-    found = built.python("import pipefleet.set_up as s; print([name for name in s.SERVICES if s.installed(name)])")
+    looked_for = (
+        "from pipefleet import doctor, set_up; print([one for one in doctor.SERVICES if set_up.installed(one)])"
+    )
+    found = built.python(looked_for)
     assert found == str([service])
     began = time.monotonic()
     built.python(f"import services.{service}.__main__")
