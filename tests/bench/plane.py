@@ -109,11 +109,11 @@ def a_launch(stay_s: float) -> Launch:
 
 @asynccontextmanager
 async def plane(children: Children, folder: Path) -> AsyncIterator[Plane]:
+    """A server, from which nothing takes the processor, as in earnest nothing does, and what does not grow with it."""
     server = RedisServer(shutil.which("redis-server") or EMBEDDED, folder, *OPTIONS)
     server.start()
     with suppress(PermissionError):
-        # It has a core to itself in earnest, and is not to wait for a thousand runners on two.
-        os.setpriority(os.PRIO_PROCESS, server.pid, -10)
+        os.sched_setscheduler(server.pid, os.SCHED_FIFO, os.sched_param(1))
     try:
         async with connection.connect(server.url) as redis:
             made = Plane(children, redis, server.url)
