@@ -23,6 +23,7 @@ from tests.scraping import Scraped, scrape
 from tests.waiting import until
 
 README = ROOT / "README.md"
+COMPONENTS = ("gateway", "operator", "runner")
 PHASES = ("accept_to_claim", "claim_to_process", "process_to_room")
 SECRETS = ("token-of-a-room", "body-for-the-bot", "https://test.daily.co/a-room", "words-to-say")
 
@@ -96,7 +97,12 @@ async def test_what_is_told_of_a_run_agrees_with_the_timelines_of_its_sessions(m
     async def counted() -> Scraped | None:
         found = await measured.scraped()
         all_in_room = found.total("pipefleet_launch_phase_seconds_count", phase="process_to_room") == 4
-        return found if all_in_room and found.total("pipefleet_commands_total") == 1 else None
+        now_and_then = [
+            *(found.total("pipefleet_event_loop_lag_seconds_count", component=component) for component in COMPONENTS),
+            found.total("pipefleet_sweeps_total", outcome="done", component="operator"),
+        ]
+        complete = all_in_room and found.total("pipefleet_commands_total") == 1 and all(now_and_then)
+        return found if complete else None
 
     async with listening(fleet):
         await fleet.until_counted(running=3)
@@ -141,11 +147,9 @@ async def test_what_is_told_of_a_run_agrees_with_the_timelines_of_its_sessions(m
     # Each operator says the same of the fleet as a whole.
     told_twice = [(name, labels, found.total(name, **labels) / 2) for name, labels, _ in fleet_at_once]
     assert told_twice == fleet_at_once
-    for component in ("gateway", "operator", "runner"):
+    for component in COMPONENTS:
         assert found.total("pipefleet_redis_round_trip_seconds_count", component=component) > 10
         assert 0 < found.total("pipefleet_redis_round_trip_seconds_sum", component=component) < 60
-        assert found.total("pipefleet_event_loop_lag_seconds_count", component=component) > 4
-    assert found.total("pipefleet_sweeps_total", outcome="done", component="operator") > 0
     everything = str(found.samples)
     assert not [secret for secret in (*SECRETS, crashed, failed, kept, cold) if secret in everything]
     for one in (crashed, kept, cold):
