@@ -122,7 +122,8 @@ def note_all(figures: Figures, phases: dict[str, list[Phase]], supervisor: Path)
     figures.distribution("Event loops of session processes turn late, ms", lags)
     figures.distribution("Event loop of the supervisor turns late, ms", supervisors)
     cores = {name: statistics.fmean(one for phase in found for one in phase.cores()) for name, found in phases.items()}
-    figures.needs["a call of the built-in assistant: processor"] = (cores[ALONE] * 100, "% of a core")
+    spoken_to = "a call in which the assistant speaks to a silent caller: processor"
+    figures.needs[spoken_to] = (cores[ALONE] * 100, "% of a core")
     for name in [name for name in phases if name != ALONE]:
         figures.add(
             Figure(

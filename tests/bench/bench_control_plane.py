@@ -144,7 +144,8 @@ def tell_all(tell: Tell, seen: Seen) -> None:
 
 def note_rush(figures: Figures, found: Rush, sessions: int) -> None:
     # Some of those that began to wait just now are still waiting.
-    for event, per_s, at_least in (("joins answered", found.answers.per_s, 0.99), ("begun", found.begun_per_s, 0.95)):
+    rates = (("joins answered", found.answers.per_s, 0.99), ("taken by runners", found.begun_per_s, 0.95))
+    for event, per_s, at_least in rates:
         what = f"{event} in a second, of {found.per_s:g} wanted, {sessions:,} sessions"
         figures.add(Figure(what=what, unit="/s", ours=per_s, beside="wanted", other=found.per_s, at_least=at_least))
 
@@ -188,9 +189,10 @@ def note(figures: Figures, few: Seen, many: Seen) -> None:
     needs["the same: memory"] = ((many.memory_mib - few.memory_mib) / more, "MiB")
     needs["the same: network, both ways"] = (many.rest.bytes_per_s / 2**10 / many.thousands, "KiB/s")
     needs["Redis, for a runner: connections"] = (many.connections * SESSIONS_OF_A_RUNNER / many.sessions, "")
-    needs["Redis, for a launch, from the request to the session's end"] = (many.launch_us, "µs of a core")
-    needs["supervisors, for 1,000 sessions at rest"] = (many.services["runners"] * 100 / many.thousands, "% of a core")
-    needs[f"one operator, with {many.sessions:,} sessions"] = (
+    needs["Redis, for a launch, from the offer to the session's end"] = (many.launch_us, "µs of a core")
+    supervisors = many.services["runners"] * 100 / many.thousands
+    needs["supervisors, for 1,000 sessions at rest, 250 to a process"] = (supervisors, "% of a core")
+    needs[f"one operator that only sweeps, with {many.sessions:,} sessions"] = (
         many.services["operators"] * 100 / OPERATORS,
         "% of a core",
     )

@@ -40,9 +40,10 @@ async def test_memory_of_warm_slots(
     alone, supervisor, mould = memory.of(fresh.pid), memory.of(runner.pid), memory.of(zygote)
     await fleet.aclose()
     slot = statistics.median(process.private for process in processes)
-    whole = slot + (supervisor.private + mould.private) / slots
+    once = supervisor.private + mould.private
+    whole = slot + once / slots
     figures.needs["a warm slot: memory"] = (slot, "MiB")
-    figures.needs["a runner besides its slots: memory"] = (supervisor.private + mould.private, "MiB")
+    figures.needs["a runner besides its slots: memory that it shares with nobody"] = (once, "MiB")
     of = f"{slots} slots" if slots > 1 else "1 slot"
     figures.add(
         Figure(
@@ -56,7 +57,7 @@ async def test_memory_of_warm_slots(
     )
     figures.add(
         Figure(
-            what=f"the same with its share of supervisor and mould, {of}",
+            what=f"the same with its share of what only supervisor and mould have, {of}",
             unit="MiB",
             ours=whole,
             beside="fresh process",
@@ -113,7 +114,7 @@ async def test_memory_of_slots_in_calls(
             await fleet.http.delete(f"/sessions/{one['session_id']}")
     fresh.kill()
     await fleet.aclose()
-    figures.needs["a call of the built-in assistant: memory"] = (live.private, "MiB")
+    figures.needs["a call of the built-in assistant: memory that it shares with nobody"] = (live.private, "MiB")
     of = f"{slots} slots" if slots > 1 else "1 slot"
     for what, ours, other, beside in (
         ("private memory of a slot in a call", live.private, alone.private, "fresh process in a call"),
