@@ -18,7 +18,7 @@ from tests.launching import offer
 from tests.processes import START_S, Children, Fleet, children_called
 
 BOT = BUILT_IN
-BARE = "import time, {module}; print('ready', time.monotonic_ns(), flush=True)"
+BARE = "import time, {module}; print('ready %d' % time.monotonic_ns(), flush=True)"
 
 
 async def started_s(children: Children, name: str, command: list[str], **env: str) -> float:

@@ -12,7 +12,7 @@ from services.runner.loading.bot_source import load
 
 async def wait() -> None:
     """Ready for a session that never comes."""
-    print("ready", time.monotonic_ns(), flush=True)  # noqa: T201
+    print(f"ready {time.monotonic_ns()}\n", end="", flush=True)  # noqa: T201 - in one piece, or half of it is read
     await asyncio.Event().wait()
 
 
