@@ -1,6 +1,7 @@
 """Commands to bots: sent, and accepted or not."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeAlias
 
@@ -106,10 +107,11 @@ class Commands:
                 await self._send.queue(pipe, *call)
             with translated():
                 answers = await pipe.execute(raise_on_error=False)
-        # What is in the way of an entry is taken out by a call of its own.
+        # What is in the way of an entry is taken out by a call of its own, which may fail for itself.
         for number, answer in enumerate(answers):
             if is_ahead(answer):
-                answers[number] = await self._send(*calls[number])
+                with suppress(Unavailable):
+                    answers[number] = await self._send(*calls[number])
         return ["away" if isinstance(answer, RedisError) else answer for answer in answers]
 
 
