@@ -102,9 +102,11 @@ class Up:
         """End everything: politely, then insisting, then for good. Redis goes last."""
         parts = list(self._parts)
         services = [part for part in parts if part.kind != "valkey"]
-        for patience_s in (SECOND_SIGNAL_AFTER_S, KILL_AFTER_S - SECOND_SIGNAL_AFTER_S):
+        insisting_s = KILL_AFTER_S - SECOND_SIGNAL_AFTER_S
+        # Two signals of one number that wait for a process are one to it.
+        for number, patience_s in ((signal.SIGTERM, SECOND_SIGNAL_AFTER_S), (signal.SIGINT, insisting_s)):
             for part in services:
-                part.signal(signal.SIGTERM)
+                part.signal(number)
             await until_ended(services, patience_s, shutdown)
         for part in parts:
             part.kill()

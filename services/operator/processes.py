@@ -108,18 +108,19 @@ class Processes:
         if not self._watches:
             return
         log.info("cold_runners_draining", count=self.alive())
-        await self._tell(shutdown.insisted.wait())
+        await self._tell(signal.SIGTERM, shutdown.insisted.wait())
         if self._watches:
             log.warning("cold_runners_hand_back", count=self.alive(), within_s=self._hand_back_s)
-            await self._tell(asyncio.sleep(self._hand_back_s))
+            # Two signals of one number that wait for a process are one to it.
+            await self._tell(signal.SIGINT, asyncio.sleep(self._hand_back_s))
         for process in self._watches.values():
             process.kill()
         await asyncio.gather(*self._watches)
 
-    async def _tell(self, patience: Coroutine[Any, Any, object]) -> None:
-        """One SIGTERM to each, and time to obey until `patience` is over."""
+    async def _tell(self, number: signal.Signals, patience: Coroutine[Any, Any, object]) -> None:
+        """One signal to each, and time to obey until `patience` is over."""
         for process in self._watches.values():
-            process.signal(signal.SIGTERM)
+            process.signal(number)
         async with asyncio.TaskGroup() as group:
             limit = group.create_task(patience)
             everyone = group.create_task(asyncio.wait(list(self._watches)))

@@ -1,5 +1,7 @@
 """A real operator starts real runners; there is no standby runner in these tests."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import httpx
 import pytest
 
 from shared.contract import LAUNCH, OVERFLOW, ColdStart, Ended, Leave, Queued, Reason, Running, Starting, session_key
+from shared.presence import present
 from shared.redis.connection import Redis
 from tests.launching import SCRIPTED, offer, records, send
 from tests.processes import Child, Children, free_port, session_event, until_gone
@@ -98,9 +101,14 @@ async def test_an_operator_that_is_told_twice_has_its_calls_handed_back(redis: R
     operator = start()
     launch = await offer(redis, body={"do": "stay"})
     await session_event(redis, launch.session_id, Running)
+    (runner,) = await present(redis)
+    # It hears of both at once: neither may be lost in the other.
+    os.kill(runner.pid, signal.SIGSTOP)
     operator.terminate()
     await operator.said("cold_runners_draining")
     operator.terminate()
+    await operator.said("cold_runners_hand_back")
+    os.kill(runner.pid, signal.SIGCONT)
     assert await operator.wait() == 0
     again = await session_event(redis, launch.session_id, Queued, attempt=2)
     assert again.reason is Reason.RUNNER_STOPPED
