@@ -20,7 +20,7 @@ def runners(found: Sequence[Presence], waiting: int) -> list[Finding]:
     broken = {one.error for one in found if one.error}
     for error in sorted(broken):
         where = ", ".join(one.runner for one in found if one.error == error)
-        remedy = "Mend the bot, and start these runners again: its sessions fail at once."
+        remedy = "Mend the bot, and start these runners again: its sessions fail at once unless others can serve them."
         findings.append(fail("bots of runners", f"{where}: {error}", remedy))
     versions = sorted({one.version for one in found})
     if len(versions) > 1:

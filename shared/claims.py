@@ -57,6 +57,10 @@ class Claims:
         self._certain = False
         self._stopping = asyncio.Event()
 
+    def serve(self, agents: Sequence[str]) -> None:
+        """Take launches of these agents alone, none of which may be beyond those of the beginning, from the next on."""
+        self._streams = launch_streams(agents)
+
     async def next(self, wait_s: float = BLOCK_S) -> Claim | None:
         """The oldest launch that nobody has, with its lease; a later attempt comes before any fresh launch.
 
@@ -111,7 +115,9 @@ class Claims:
 
     async def _given(self, wait_s: float) -> list[Given]:
         """What waits already, in its order; if nothing does, what comes first."""
-        if self._stopping.is_set():
+        if not self._streams:
+            await happens_within(self._stopping, wait_s)
+        if self._stopping.is_set() or not self._streams:
             return []
         at_once: Any = await self._claim([*self._streams], [CLAIMS, self._holder])
         if len(at_once) > 1:

@@ -572,6 +572,8 @@ class Presence(Wire, frozen=True, kw_only=True):
     """Why no bot can run here, such as one that does not import; names the agents where there are several."""
     agents: tuple[str, ...] = ("",)
     """Whose launches it takes; an older runner has the default agent."""
+    broken: tuple[str, ...] = ()
+    """Those of its agents whose bots do not import; it leaves their launches to runners where they do."""
 
 
 class Drain(Wire, frozen=True, kw_only=True):

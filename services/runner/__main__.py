@@ -55,8 +55,11 @@ from shared.tracing import traces
 log = structlog.get_logger()
 
 
-async def main(configuration: RunnerSettings, first: Mould) -> None:
-    """Run until told to stop, or until the one session of an auto-start runner is over; `first` is its zygote."""
+async def main(configuration: RunnerSettings, first: Mould) -> int:
+    """Run until told to stop, or until the one session of an auto-start runner is over; `first` is its zygote.
+
+    Gives the exit code: 1 from a runner that was started for a launch and has no bot for it that imports.
+    """
     auto_start = configuration.runner_auto_start
     name = process_name()
     # Every call here is made again by whoever makes it; a read that redis-py repeats could lose a claim unseen.
@@ -72,6 +75,7 @@ async def main(configuration: RunnerSettings, first: Mould) -> None:
     gc.freeze()  # all this stays: the collector need not look through it again
     take_turns_of(PROMPT_S)
     adopt_orphans()  # those that the zygote forks and gives away
+    useful = True
     async with AsyncExitStack() as stack:
         shutdown = await stack.enter_async_context(shutdown_signals())
         if port := configuration.health_port:
@@ -81,16 +85,18 @@ async def main(configuration: RunnerSettings, first: Mould) -> None:
         if not auto_start:
             await supervisor.stand_by(shutdown)
         elif configuration.daily_room_url:
-            await supervisor.serve_one(shutdown, partial(adopt, runner, shutdown))
+            useful = await supervisor.serve_one(shutdown, partial(adopt, runner, shutdown))
         else:
-            await supervisor.serve_one(shutdown, supervisor.next_waiting)
+            useful = await supervisor.serve_one(shutdown, supervisor.next_waiting)
     for connection in (claims, inbox, redis):
         await connection.aclose()
     log.info("runner_stopped", runner=name)
+    return int(not useful)
 
 
 if __name__ == "__main__":
     logs.setup("runner", level=loaded.log_level, form=loaded.log_format)
     traces.setup("runner", loaded)
-    asyncio.run(main(loaded, first))
+    exit_code = asyncio.run(main(loaded, first))
     traces.close()
+    sys.exit(exit_code)

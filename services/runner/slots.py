@@ -33,6 +33,11 @@ class Slots:
         """Which bots do not import, and why; empty if all do."""
         return self._zygote.error
 
+    @property
+    def broken(self) -> frozenset[str]:
+        """The agents whose bots do not import."""
+        return frozenset(self._zygote.errors)
+
     def pids(self) -> set[int]:
         """The process ids of the zygote and of all processes in the slots."""
         return self._zygote.pids()

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import structlog
 
+from services.runner.claiming import Claiming
 from services.runner.forking.forks import SessionProcess, Strays
 from services.runner.live_session import LiveSession, Runner
 from services.runner.slots import Slots
@@ -56,6 +57,7 @@ class Supervisor:
         self._settings = runner.settings
         self._redis = redis
         self._claims = claims
+        self._claiming = Claiming(claims, slots, redis, runner.name, runner.settings.agents)
         self._slots = slots
         self._sweep = sweep
         self._sessions: dict[EntryId, LiveSession] = {}
@@ -63,6 +65,7 @@ class Supervisor:
         self._state: Literal["ready", "draining", "gone"] = "ready"
         self._strays = Strays()
         self._redis_answers = False
+        self._useless = False
         self._away = Trouble("redis_away", "redis_back")
         self._renewals = Trouble("leases_not_renewed", "leases_renewed_again")
 
@@ -79,13 +82,17 @@ class Supervisor:
         """Serve any launch until asked to stop; then finish what runs, or hand it back when that is insisted on."""
         await self._work(shutdown, self._claim_all())
 
-    async def serve_one(self, shutdown: Shutdown, first_claim: Callable[[], Awaitable[Claim | None]]) -> None:
-        """Serve one session to its end: the first claim, and the next attempts of it while nobody else has them."""
+    async def serve_one(self, shutdown: Shutdown, first_claim: Callable[[], Awaitable[Claim | None]]) -> bool:
+        """Serve one session to its end: the first claim, and the next attempts of it while nobody else has them.
+
+        False: it stopped looking for one while it left launches to others, for want of a bot that imports.
+        """
         await self._work(shutdown, self._serve_until_over(first_claim))
+        return not self._useless
 
     async def next_waiting(self) -> Claim | None:
         """The oldest launch that waits, or None when there is none."""
-        return await self._answered(partial(self._claims.next, COLD_WAIT_S))
+        return await self._answered(partial(self._claiming.next, COLD_WAIT_S))
 
     async def _work(self, shutdown: Shutdown, work: Coroutine[Any, Any, None]) -> None:
         async with self._slots.kept_warm(), self._chores(shutdown):
@@ -125,7 +132,7 @@ class Supervisor:
         while await self._slots.warm():
             asked_at = time.monotonic()
             try:
-                if claim := await self._answered(self._claims.next):
+                if claim := await self._answered(self._claiming.next):
                     await self._begin(claim, asked_at)
                     await asyncio.sleep(0)  # the session goes first, then the next claim
             except Exception:
@@ -139,6 +146,7 @@ class Supervisor:
             asked_at = time.monotonic()
             claim = await next_claim()
             if claim is None:
+                self._useless = self._claiming.stands_back
                 return
             session = await self._begin(claim, asked_at)
             if session and await session:
@@ -289,9 +297,10 @@ class Supervisor:
             state="starting" if self._state == "ready" and not warm else self._state,
             slots=self._slots.count,
             busy=len(self._sessions),
-            free=self._slots.free if self._state == "ready" else 0,
+            free=self._slots.free if self._state == "ready" and self._claiming.taken else 0,
             error=self._slots.error,
             agents=self._settings.agents,
+            broken=tuple(sorted(self._slots.broken)),
             running=sum(session.running for session in self._sessions.values()),
         )
 

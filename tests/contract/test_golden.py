@@ -168,6 +168,7 @@ MESSAGES: list[Wire] = [
         running=1,
         error="the bot does not import",
         agents=("", "sales"),
+        broken=("sales",),
     ),
 ]
 EACH = pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
