@@ -329,24 +329,25 @@ async def test_an_operator_goes_on_when_redis_has_come_back_empty(tmp_path: Path
 
 
 async def test_cold_runners_are_asked_to_drain_then_told_again_then_killed(tmp_path: Path) -> None:
-    """The process takes note of each SIGTERM and obeys none."""
+    """The process takes note of each signal and obeys none."""
     script = (
         "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: print('told', file=open(sys.argv[1], 'a'), flush=True))\n"
+        "note = lambda number, _: print(signal.Signals(number).name, file=open(sys.argv[1], 'a'), flush=True)\n"
+        "[signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)]\n"
         "open(sys.argv[1], 'w').close()\n"
         "while True: time.sleep(60)\n"
     )
     notes = tmp_path / "notes"
-    processes = Processes(1, [sys.executable, "-c", script, str(notes)], hand_back_s=0.2)
+    processes = Processes(1, [sys.executable, "-c", script, str(notes)], hand_back_s=1.0)
     runner = await processes.start("s1", 1, lambda: None)
     await until(notes.exists)
     shutdown = Shutdown()
     stopping = asyncio.create_task(processes.stop(shutdown))
-    await until(lambda: notes.read_text() == "told\n")
+    await until(lambda: notes.read_text() == "SIGTERM\n")
     assert runner.outlook == Outlook()
     shutdown.insisted.set()
     await stopping
-    assert notes.read_text() == "told\ntold\n"
+    assert notes.read_text() == "SIGTERM\nSIGINT\n"
     assert runner.outlook.trouble == Trouble("Killed", "the cold runner was killed by SIGKILL")
 
 
