@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from pipefleet import asked, commands, doctor, fleet, following, sessions
+from pipefleet import VERSION, asked, commands, doctor, fleet, following, sessions
 from pipefleet.gateway import CommandError, Gateway
 from pipefleet.tables import plain
 
@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
         prog="pipefleet", description="A fleet of voice bots.", epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
     )  # fmt: skip
+    whole.add_argument("--version", action="version", version=f"pipefleet {VERSION}")
     added = whole.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--url", help="the gateway's address, in place of PIPEFLEET_URL")

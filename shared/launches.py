@@ -5,7 +5,7 @@ Each change is one script, so it happens whole or not at all, and only for whoev
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NewType, TypeAlias
+from typing import Literal, NewType, TypeAlias
 
 import msgspec
 
@@ -339,15 +339,6 @@ class Launches:
     async def find(self, room_url: str) -> str | None:
         """The id of the live session of a room, or None when it has none."""
         return await self._find([contract.room_key(room_url)], []) or None
-
-    async def lease(self, entry: EntryId) -> Lease | None:
-        """Who holds this launch of a served agent, or None when nobody does."""
-        for stream in self._streams:
-            with translated():
-                found: Any = await self._redis.xpending_range(stream, CLAIMS, entry, entry, 1)
-            for row in found:
-                return Lease(EntryId(row["message_id"]), row["consumer"], row["time_since_delivered"])
-        return None
 
     async def standing(self, entries: Sequence[tuple[str, EntryId]]) -> list[Standing]:
         """How each of these launches stands, in one round trip; they are named by stream and entry."""

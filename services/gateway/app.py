@@ -28,6 +28,7 @@ from services.gateway.parts import Parts
 from services.gateway.pipecat import cloud, signalling, start
 from shared.errors import Unavailable
 from shared.metrics import measuring
+from shared.version import VERSION
 
 LARGEST_BODY = 1_048_576
 
@@ -87,7 +88,7 @@ def _documentation() -> OpenAPIConfig:
     """The document alone, without a page: Litestar's pages load their scripts from other hosts."""
     return OpenAPIConfig(
         title="Pipefleet",
-        version="0.1.0",
+        version=VERSION,
         description="One request puts a bot in a room; the fleet keeps it there until it is told to leave.",
         license=License(name="Apache-2.0", identifier="Apache-2.0"),
         components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer")}),

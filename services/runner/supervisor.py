@@ -31,13 +31,12 @@ from shared.process.lifecycle import Shutdown
 from shared.process.logs import whose
 from shared.redis.connection import Redis, backoff_s
 from shared.sweep import Sweep
+from shared.version import VERSION
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-VERSION = "0.1.0"
-"""What presence says; the three services are released together."""
 SOON_S = 0.1
 """Changes within this time are announced together."""
 RENEW_AGAIN_S = 0.5

@@ -13,9 +13,9 @@ from services.runner.settings import RunnerSettings
 from services.runner.supervisor import HAND_BACK_WITHIN_S
 from shared.redis import url
 from shared.settings import load, variable
+from shared.version import VERSION
 from tests.deployment.dockerfiles import stages
 from tests.deployment.manifests import SERVICES, Manifests
-from tests.deployment.test_manifests import VERSION
 from tests.processes import ROOT
 from tests.test_readme import SERVICES as KINDS
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from shared.version import VERSION
 from tests.deployment.dockerfiles import Built, build, stages
 from tests.deployment.manifests import SERVICES, Manifests
-from tests.deployment.test_manifests import VERSION
 from tests.processes import ROOT, Children, free_port
 from tests.waiting import until
 

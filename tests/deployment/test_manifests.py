@@ -2,7 +2,6 @@
 
 import base64
 import re
-import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from services.runner.supervisor import HAND_BACK_WITHIN_S
 from shared.process.health import _response
 from shared.redis import url
 from shared.settings import load, variable
+from shared.version import VERSION
 from tests.deployment.manifests import (
     MINORS,
     NAME,
@@ -33,7 +33,6 @@ from tests.test_readme import SERVICES as SETTINGS
 
 OUR_OWN_MB = 400
 """Supervisor and zygote with the built-in bot, and room for what is shared."""
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
 @pytest.mark.parametrize("minor", MINORS)

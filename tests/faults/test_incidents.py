@@ -20,6 +20,7 @@ from tests.faults import evidence
 from tests.faults.bench import WITNESSED
 from tests.faults.matrix import LEASE_S
 from tests.launching import a_launch, offer, send
+from tests.leases import lease_of
 from tests.processes import Child, Children, children_called, session_event, until_gone
 from tests.redis_server import RedisServer
 from tests.waiting import until, until_a_reader_waits
@@ -74,7 +75,7 @@ async def holder_of(redis: Redis, session_id: str) -> str:
     """The runner that has the session's lease; empty while nobody has."""
     for entry, fields in await Launches(redis).live(100):
         if session_id in str(fields):
-            lease = await Launches(redis).lease(entry)
+            lease = await lease_of(redis, entry)
             return lease.holder if lease else ""
     return ""
 
@@ -221,11 +222,11 @@ async def test_leases_are_renewed_soon_after_redis_is_back_not_a_whole_interval_
     (entry, _), *_ = await Launches(redis).live(1)
 
     async def just_renewed() -> bool:
-        lease = await Launches(redis).lease(entry)
+        lease = await lease_of(redis, entry)
         return lease is not None and lease.age_ms < 100
 
     async def about_to_be_renewed() -> bool:
-        lease = await Launches(redis).lease(entry)
+        lease = await lease_of(redis, entry)
         return lease is not None and lease.age_ms > lease_s * 0.15 * 1000 - 150
 
     await until(just_renewed)

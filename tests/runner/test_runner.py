@@ -33,6 +33,7 @@ from shared.launches import Launches, after
 from shared.redis.connection import Redis
 from shared.redis.streams import between
 from tests.launching import SCRIPTED, Record, offer, records, send
+from tests.leases import lease_of
 from tests.processes import Child, Children, children_called, free_port, session_event, until_gone
 from tests.waiting import until, until_a_reader_waits
 
@@ -416,7 +417,7 @@ async def test_the_bot_of_a_frozen_supervisor_is_out_before_its_lease_is_stale(
     runner.signal(signal.SIGSTOP)
 
     async def is_out() -> bool:
-        lease = await Launches(redis).lease(entry)
+        lease = await lease_of(redis, entry)
         out = not is_alive(entered.pid)
         assert out or lease is None or lease.age_ms < 2000, "the bot was there when its lease had become stale"
         return out

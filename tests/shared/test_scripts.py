@@ -30,6 +30,7 @@ from shared.launches import Claim, EntryId, Launches, Lease, Offered, decode
 from shared.redis import streams
 from shared.redis.connection import Redis
 from shared.redis.entries import encode
+from tests.leases import lease_of
 from tests.script_calls import strict_script_calls
 
 SPEAKS = Speaking(session_id="s1", attempt=1, who="bot", what="started")
@@ -145,7 +146,7 @@ async def test_a_rooms_session_is_found_while_it_lives_only(redis: Redis, launch
 async def test_an_adopted_launch_is_accepted_and_held_in_one_step(redis: Redis, launches: Launches) -> None:
     claim = await launches.adopt(launch(), "a")
     assert isinstance(claim, Claim)
-    lease = await launches.lease(claim.entry)
+    lease = await lease_of(redis, claim.entry)
     assert lease
     assert (lease.entry, lease.holder) == (claim.entry, "a")
     assert [type(event) for event in await history(redis)] == [Queued]
@@ -180,9 +181,9 @@ async def test_renewing_makes_own_leases_young_and_names_all_others_as_lost(redi
     await redis.xclaim(LAUNCH, CLAIMS, "b", 0, [other], idle=5000, justid=True)
     unknown = EntryId("1-1")
     assert await launches.renew("a", [mine, other, waits, unknown]) == [other, waits, unknown]
-    ages = {entry: lease.age_ms for entry in (mine, other) if (lease := await launches.lease(entry))}
+    ages = {entry: lease.age_ms for entry in (mine, other) if (lease := await lease_of(redis, entry))}
     assert ages[mine] < 5000 <= ages[other]
-    assert await launches.lease(waits) is None
+    assert await lease_of(redis, waits) is None
 
 
 async def test_renewing_nothing_loses_nothing(redis: Redis, launches: Launches) -> None:
@@ -362,10 +363,10 @@ async def test_standing_and_lease_follow_a_launch_from_offer_to_end(redis: Redis
     await launches.offer(launch(), queue_limit=10)
     [(entry, _)] = await launches.live(1)
     assert await launches.standing([(LAUNCH, entry)]) == ["waiting"]
-    assert await launches.lease(entry) is None
+    assert await lease_of(redis, entry) is None
     assert await launches.depth() == 1
     await streams.read_group(redis, CLAIMS, "a", {LAUNCH: ">"})
-    lease = await launches.lease(entry)
+    lease = await lease_of(redis, entry)
     assert lease == Lease(entry, "a", lease.age_ms if lease else -1)
     assert await launches.standing([(LAUNCH, entry)]) == ["taken"]
     assert await launches.depth() == 0

@@ -13,6 +13,7 @@ from shared.redis.connection import Redis
 from shared.redis.streams import between
 from shared.sweep import CONSUMER_GONE_S, TOGETHER, Sweep, Uninterrupted, past_deadline, takes_turn
 from tests.launching import a_launch, claimed, offer
+from tests.leases import lease_of
 from tests.sweeping import A_LEASE, LEASE_S, grow_stale, sweep_for_a_lease
 from tests.waiting import until
 
@@ -50,7 +51,7 @@ async def test_a_lease_that_is_renewed_is_left_alone(any_redis: Redis) -> None:
         await grow_stale(any_redis, claim, "alive")
         assert await Launches(any_redis).renew("alive", [claim.entry]) == []
         await sweep.sweep(now)
-    lease = await Launches(any_redis).lease(claim.entry)
+    lease = await lease_of(any_redis, claim.entry)
     assert lease is not None
     assert lease.holder == "alive"
 
@@ -58,7 +59,7 @@ async def test_a_lease_that_is_renewed_is_left_alone(any_redis: Redis) -> None:
 async def test_nothing_is_stale_before_the_server_has_answered_for_a_whole_lease(redis: Redis) -> None:
     claim = await abandoned(redis)
     await a_sweep(redis).sweep(A_LEASE[-1])
-    assert await Launches(redis).lease(claim.entry) is not None
+    assert await lease_of(redis, claim.entry) is not None
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ async def crowd(redis: Redis, *, said: int, consumers: int) -> None:
 
 
 async def is_free(redis: Redis, claim: Claim) -> bool:
-    return await Launches(redis).lease(claim.entry) is None
+    return await lease_of(redis, claim.entry) is None
 
 
 async def test_a_runner_among_many_sweeps_only_in_its_turn_and_then_needs_no_other_lease_to_be_certain(

@@ -14,6 +14,7 @@ from services.gateway.parts import Injected
 from shared.contract import CLAIMS, LAUNCH
 from shared.errors import Unavailable
 from shared.redis.streams import ensure_group
+from shared.version import VERSION
 
 READY_WITHIN_S = 1.0
 
@@ -41,7 +42,7 @@ _EXAMPLE = FleetView(
             host="host",
             start="warm",
             state="ready",
-            version="0.1.0",
+            version=VERSION,
             error="",
             agents=("", "sales"),
         )

@@ -16,6 +16,7 @@ from shared.redis.connection import Redis
 from shared.sweep import Gone, Sweep
 from tests.fakes.kubernetes_api.resources import PODS
 from tests.launching import claimed
+from tests.leases import lease_of
 from tests.operator.kubernetes.ground import Ground
 from tests.processes import session_event
 from tests.waiting import until
@@ -64,7 +65,7 @@ async def test_a_session_whose_node_is_lost_keeps_its_lease_for_its_bot_may_be_i
     ground.cluster.collect(pod)
     await ground.cluster.until(lambda: pod not in [one["metadata"]["name"] for one in ground.cluster.pods()])
     other, _ = await running(ground)  # by then the operators have seen it
-    lease = await Launches(ground.redis).lease(entry)
+    lease = await lease_of(ground.redis, entry)
     assert lease
     assert host_of(lease.holder) == pod
     assert launch.session_id != other.session_id
@@ -84,10 +85,10 @@ async def test_only_the_leases_of_that_host_are_released_whatever_their_age(any_
     gone = await claimed(any_redis, "pod-a-1-abc123")
     other = await claimed(any_redis, "pod-a-b-1-abc123")
     await Sweep(any_redis, lease_s=LEASE_S, max_attempts=3).release({"pod-a": Gone("it was deleted")})
-    assert await Launches(any_redis).lease(gone.entry) is None
+    assert await lease_of(any_redis, gone.entry) is None
     again = await session_event(any_redis, gone.launch.session_id, Queued, attempt=2)
     assert again.message == "its runner pod-a-1-abc123 is gone: it was deleted"
-    assert await Launches(any_redis).lease(other.entry) is not None
+    assert await lease_of(any_redis, other.entry) is not None
 
 
 async def test_a_release_that_failed_is_tried_again(redis: Redis) -> None:
@@ -110,7 +111,7 @@ async def test_a_lease_that_is_another_runners_by_now_is_not_released(any_redis:
     held = await claimed(any_redis, "pod-a-1-abc123")
     await any_redis.xclaim("{bot}:launch", "runners", "pod-b-1-abc123", 0, [held.entry])
     await Sweep(any_redis, lease_s=LEASE_S, max_attempts=3).release({"pod-a": Gone("it was deleted")})
-    assert await Launches(any_redis).lease(held.entry) is not None
+    assert await lease_of(any_redis, held.entry) is not None
 
 
 BEGAN = 0x6A000000
@@ -136,7 +137,7 @@ async def test_a_runner_that_began_after_its_containers_end_keeps_its_leases(any
     new = await claimed(any_redis, f"pod-a-1-{BEGAN + 9:08x}bbbbbb")
     elsewhere = await claimed(any_redis, f"pod-b-1-{BEGAN:08x}cccccc")
     await Sweep(any_redis, lease_s=LEASE_S, max_attempts=3).release({"pod-a": Gone("it ended", BEGAN + 5)})
-    leases = [await Launches(any_redis).lease(claim.entry) for claim in (old, new, elsewhere)]
+    leases = [await lease_of(any_redis, claim.entry) for claim in (old, new, elsewhere)]
     assert [lease is not None for lease in leases] == [False, True, True]
 
 

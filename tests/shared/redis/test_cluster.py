@@ -37,6 +37,7 @@ from shared.launches import Claim, Launches, after
 from shared.redis.connection import Redis, connect
 from shared.sweep import Sweep
 from tests.launching import a_launch, offer
+from tests.leases import lease_of
 from tests.processes import free_port
 from tests.redis_server import EMBEDDED, RedisServer
 from tests.script_calls import SCRIPTS, strict_script_calls
@@ -136,7 +137,7 @@ async def a_claim(redis: Redis, claims: Claims) -> Claim:
     assert await launches.find(launch.room_url) == launch.session_id
     assert await launches.standing([(LAUNCH, claim.entry)]) == ["taken"]
     assert await launches.depth() == 0
-    assert await launches.lease(claim.entry)
+    assert await lease_of(redis, claim.entry)
     assert await launches.held("runner-1")
     return claim
 
