@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from tests.bench.conftest import Scale
 from tests.bench.figures import Figure, Figures, percentile
 from tests.bench.plane import OPERATORS, SESSIONS_OF_A_RUNNER, Plane, plane
 from tests.bench.rush import Rush, rush
-from tests.bench.server_load import Load
+from tests.bench.server_load import Each, Load
 from tests.processes import START_S, Children
 from tests.script_calls import SCRIPTS
 
@@ -41,8 +43,8 @@ class Seen:
     """How long each call took on the server at rest, in µs, sorted."""
     warm: dict[str, list[int]]
     """The same while launches came and went."""
-    launch_us: float
-    """CPU time of the server for one launch, from the offer to the end of its session."""
+    launch: Each
+    """What one took of the server, from the offer to the end of its session."""
     memory_mib: float
     connections: int
 
@@ -66,27 +68,35 @@ class Seen:
 
 
 async def watched(made: Plane, sessions: int, scale: Scale) -> Seen:
-    redis, count, per_s = made.redis, scale.of(600, 5), scale.of(60.0, 50.0)
+    redis, count, per_s, turns = made.redis, scale.of(600, 5), scale.of(60.0, 50.0), scale.of(4, 1)
+    needed = dict.fromkeys(made.cpu(), 0.0)
+
+    async def at_rest() -> None:
+        before = made.cpu()
+        await asyncio.sleep(scale.of(10.0, 0.5))
+        for kind, now in made.cpu().items():
+            needed[kind] += now - before[kind]
 
     async def launched() -> None:
         await made.offer(count, per_s, scale.of(STAY_S, 0.05))
         await made.until_taken()
         await asyncio.sleep(scale.of(STAY_S, 0.2))
 
-    before = made.cpu()
-    rest = await server_load.during(redis, lambda: asyncio.sleep(scale.of(15.0, 0.5)))
-    services = {kind: (now - before[kind]) / rest.for_s for kind, now in made.cpu().items()}
+    rests, works = [], []
+    for _ in range(turns):
+        rests.append((await server_load.during(redis, at_rest))[0])
+        works.append((await server_load.during(redis, launched))[0])
+    rest, work = reduce(add, rests), reduce(add, works)
     calls = await server_load.each_call_us(redis, lambda: asyncio.sleep(scale.of(8.0, 0.5)))
-    work = await server_load.during(redis, launched)
     warm = await server_load.each_call_us(redis, launched)
     assert (await redis.xpending(LAUNCH, CLAIMS))["pending"] == sessions, "a session was lost, or is not over"
     return Seen(
         sessions=sessions,
         rest=rest,
-        services=services,
+        services={kind: cpu_s / rest.for_s for kind, cpu_s in needed.items()},
         calls=calls,
         warm=warm,
-        launch_us=(work.cpu_s - rest.cores * work.for_s) / count * 1e6,
+        launch=server_load.each(work, rest, count * turns),
         memory_mib=(await redis.info("memory"))["used_memory"] / 2**20,
         connections=(await redis.info("clients"))["connected_clients"],
     )
@@ -133,9 +143,10 @@ def tell_all(tell: Tell, seen: Seen) -> None:
     tell(f"  Redis by command: {seen.rest.told()}", UNDER)
     tell(
         f"  Redis: {seen.memory_mib:.0f} MiB, {seen.connections} connections, "
-        f"{seen.rest.bytes_per_s / 2**20:.2f} MiB/s; {seen.launch_us:.0f} µs of CPU for a launch",
+        f"{seen.rest.bytes_per_s / 2**20:.2f} MiB/s",
         UNDER,
     )
+    tell(f"  a launch: {seen.launch.told()}", UNDER)
     for name, took in seen.scripts().items():
         middle, high, highest = (percentile(took, share) for share in (0.5, 0.99, 0.999))
         longest = f"p99.9 {highest} µs, longest {took[-1]} µs"
@@ -189,13 +200,13 @@ def note(figures: Figures, few: Seen, many: Seen) -> None:
     needs["the same: memory"] = ((many.memory_mib - few.memory_mib) / more, "MiB")
     needs["the same: network, both ways"] = (many.rest.bytes_per_s / 2**10 / many.thousands, "KiB/s")
     needs["Redis, for a runner: connections"] = (many.connections * SESSIONS_OF_A_RUNNER / many.sessions, "")
-    needs["Redis, for a launch, from the offer to the session's end"] = (many.launch_us, "µs of a core")
+    needs["Redis, for a launch, from the offer to the session's end"] = (many.launch.all_in_all, "µs of a core")
     supervisors = many.services["runners"] * 100 / many.thousands
     needs["supervisors, for 1,000 sessions at rest, 250 to a process"] = (supervisors, "% of a core")
     needs[f"one operator that only sweeps, with {many.sessions:,} sessions"] = (
         many.services["operators"] * 100 / OPERATORS,
         "% of a core",
     )
-    grown("Redis for one launch", "µs", many.launch_us, few.launch_us, NOT_AT_ALL)
+    grown("Redis for one launch", "µs", many.launch.all_in_all, few.launch.all_in_all, NOT_AT_ALL)
     middles = [seen.middle_us(WARM_PATH) for seen in (many, few)]
     grown("scripts of the warm path", "µs", middles[0], middles[1], NOT_AT_ALL)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from shared.contract import LAUNCH
 from shared.launches import Launches
@@ -34,20 +35,14 @@ class Rush:
 
 async def rush(redis: Redis, url: str, per_s: float, for_s: float, cpu_s: Callable[[], dict[str, float]]) -> Rush:
     """Drive so many joins at the gateway of this address; `cpu_s` gives what processes have needed so far, by kind."""
-    answers: list[Answers] = []
-
-    async def driven() -> None:
-        run = f"rush-{per_s:g}"
-        answers.append(
-            await load.drive(url, "/join", run, connections=CONNECTIONS, warm_up_s=0.0, for_s=for_s, per_s=per_s)
-        )
-
+    run = f"rush-{per_s:g}"
+    driven = partial(load.drive, url, "/join", run, connections=CONNECTIONS, warm_up_s=0.0, for_s=for_s, per_s=per_s)
     taken, needed = await _taken(redis), cpu_s()
-    server = await server_load.during(redis, driven)
+    server, answers = await server_load.during(redis, driven)
     cores = {kind: (now - needed[kind]) / server.for_s for kind, now in cpu_s().items()}
     begun = await _taken(redis) - taken
-    assert not answers[0].refused
-    return Rush(per_s, answers[0], begun / server.for_s, {"Redis": server.cores, **cores})
+    assert not answers.refused
+    return Rush(per_s, answers, begun / server.for_s, {"Redis": server.cores, **cores})
 
 
 async def _taken(redis: Redis) -> int:
