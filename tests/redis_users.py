@@ -20,7 +20,7 @@ NAMES = ("gateway", "operator", "runner", "reader")
 PASSWORDS = {f"REDIS_PASSWORD_{name.upper()}": f"pass-{name}/+" for name in NAMES}
 TEST = "user test on nopass ~* &* +@all"
 """For the test itself; a connection as this user is not one of the fleet's."""
-CONTAINERS = {"client", "script", "xgroup", "xinfo"}
+CONTAINERS = {"client", "memory", "script", "xgroup", "xinfo"}
 """Commands whose first word after the name says what they do."""
 _WORD = re.compile(r'"((?:[^"\\]++|\\.)*+)"')
 

@@ -169,8 +169,10 @@ class Drive:
         await self.fleet.until_status(session, "ended")
 
     async def withdrawn(self) -> None:
-        """A session for which nobody is there."""
+        """A session for which nobody is there, so that what it is told waits."""
         joined = await self.fleet.join(transport="none", agent="nobody")
+        for text in ("Good morning.", "Is anybody there?"):
+            await self.post("/admin", 202, session_id=joined["session_id"], type="say", text=text)
         await self.post("/leave", 202, session_id=joined["session_id"])
         assert (await self.fleet.session(joined["session_id"]))["reason"] == "left"
 
