@@ -33,7 +33,7 @@ from shared.errors import BadEntry, Unavailable
 from shared.redis.blocking_reader import BlockingReader
 from shared.redis.connection import Redis, translated
 from shared.redis.entries import Decoder, encode, milliseconds, order
-from shared.redis.streams import Entries, Fields, ensure_group, read_group
+from shared.redis.streams import Entries, Fields, read_group
 from shared.script import Script
 from shared.sealing import UNSEALED, Seals
 
@@ -199,11 +199,18 @@ class Inbox:
                 await self._reader.call_back()
 
     async def _exists(self, stream: str) -> bool:
-        """Whether there is such a stream; its group is there then, too."""
+        """Whether there is such a stream; its group is there then, too.
+
+        In one step: the session may be over meanwhile, and nobody would take away what is made for it then.
+        """
         with translated():
-            if not await self._redis.exists(stream):
-                return False
-        await ensure_group(self._redis, stream, COMMANDS)
+            try:
+                await self._redis.xgroup_create(stream, COMMANDS, id="0")
+            except ResponseError as error:
+                if "requires the key to exist" in str(error):
+                    return False
+                if not str(error).startswith("BUSYGROUP"):
+                    raise
         return True
 
     def _forget(self, stream: str) -> None:

@@ -142,6 +142,24 @@ async def test_a_finished_session_does_not_keep_the_others_from_being_read(redis
     assert not await redis.exists(contract.commands_key(over.session_id))
 
 
+async def test_a_session_that_ends_while_its_stream_is_looked_for_does_not_get_it_anew(
+    redis: Redis, inbox: Inbox
+) -> None:
+    for turns in range(60):
+        sessions = [str(turns), f"{turns} too"]
+        for session_id in sessions:
+            await inbox.open(session_id)
+        await redis.delete(contract.commands_key(sessions[0]))
+        looking = asyncio.create_task(inbox.read())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await redis.delete(contract.commands_key(sessions[1]))
+        assert await looking == []
+        for session_id in sessions:
+            inbox.close(session_id)
+    assert await redis.keys("{bot}:commands:*") == []
+
+
 async def test_a_closed_session_is_not_read_and_stays_for_its_next_holder(redis: Redis, inbox: Inbox) -> None:
     closed, live = await offer(redis), await offer(redis)
     await inbox.open(closed.session_id)
