@@ -1,14 +1,12 @@
 """A fleet of real processes whose streams somebody writes into by hand goes on serving sessions."""
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import pytest
 import redis.asyncio as raw_redis
@@ -18,6 +16,7 @@ from shared.contract import CLAIMS, COMMANDS, CommandDone, CommandReason, Ended,
 from shared.events import history
 from tests.conftest import StartFleet
 from tests.contract.test_golden import MESSAGES
+from tests.gateway.sse_client import listening
 from tests.hostile.entries import URLS, Fields, malformed, odd, written
 from tests.launching import SCRIPTED, a_launch, records
 from tests.operator.webhooks.receiver import a_receiver
@@ -252,19 +251,10 @@ async def test_whatever_is_poured_into_every_stream_sessions_are_served(ground: 
 
 async def test_the_events_of_a_feed_with_an_id_from_the_future_go_on(ground: Ground) -> None:
     """Readers that had read the future entry waited for a later one for ever."""
-    heard: asyncio.Queue[str] = asyncio.Queue()
-
-    async def listen() -> None:
-        async with ground.fleet.http.stream("GET", "/events", timeout=httpx.Timeout(60)) as events:
-            async for line in events.aiter_lines():
-                if line.startswith("data:"):
-                    heard.put_nowait(json.loads(line.removeprefix("data:")).get("session_id", ""))
-
-    async with asyncio.TaskGroup() as group:
-        listening = group.create_task(listen())
+    async with listening(ground.fleet.http, "/events") as feed:
+        await feed.placed()
         await ground.pour(contract.EVENTS, [], FUTURE[:1])
         session_id = (await ground.fleet.join(wait_s=20, transport="none"))["session_id"]
         async with asyncio.timeout(15):
-            while await heard.get() != session_id:
+            while (await feed.next()).data.get("session_id") != session_id:
                 pass
-        listening.cancel()
