@@ -24,6 +24,7 @@ from shared.events import history
 from shared.launches import EntryId, Launches, Standing
 from shared.process.lifecycle import Shutdown
 from shared.redis.connection import Redis, connect
+from shared.redis.entries import encode
 from tests.processes import session_event
 from tests.redis_server import EMBEDDED, RedisServer
 from tests.waiting import until
@@ -144,11 +145,13 @@ async def operators(
         yield started
 
 
+def a_launch(session_id: str, agent: str = "") -> Launch:
+    about: Any = {"transport": "none", "deadline_s": 60, "max_duration_s": 60, "agent": agent}
+    return Launch(session_id=session_id, room_url=f"room-{session_id}", **about)
+
+
 async def offer(redis: Redis, session_id: str) -> EntryId:
-    launch = Launch(
-        session_id=session_id, room_url=f"room-{session_id}", transport="none", deadline_s=60, max_duration_s=60
-    )
-    await Launches(redis).offer(launch, queue_limit=1000)
+    await Launches(redis).offer(a_launch(session_id), queue_limit=1000)
     return (await Launches(redis).live(1000))[-1][0]
 
 
@@ -298,6 +301,15 @@ async def test_an_unreadable_launch_is_acknowledged_and_the_next_one_served(redi
     async with operators(redis, "one") as [operator]:
         await redis.xadd(LAUNCH, {"json": "{"}, id="1-1")
         await redis.xadd(LAUNCH, {"something": "else"}, id="1-2")
+        entry = await offer(redis, "s1")
+        await until(lambda: operator.processes.started == ["s1"])
+        await until_in_hands(redis, {entry: "one"})
+
+
+async def test_a_launch_in_the_stream_of_another_agent_keeps_no_other_from_its_cold_runner(redis: Redis) -> None:
+    """One that was written by hand: how it stands was asked of a stream that is not there, again and again."""
+    async with operators(redis, "one") as [operator]:
+        await redis.xadd(LAUNCH, {"json": encode(a_launch("ghost", agent="nobody's"))}, id="1-1")
         entry = await offer(redis, "s1")
         await until(lambda: operator.processes.started == ["s1"])
         await until_in_hands(redis, {entry: "one"})
