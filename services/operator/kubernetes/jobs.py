@@ -167,7 +167,8 @@ class Jobs:
             await self._cluster.create("jobs", manifest)
         except ClusterError as error:
             # A second operator was faster; or the answer came too late, and the watch sooner: both are as good.
-            if error.status != 409 and name not in self._view.jobs:
+            # A 409 for another reason is a quota that many write to at once: there is no Job.
+            if error.reason != "AlreadyExists" and name not in self._view.jobs:
                 self._made.pop(name, None)
                 raise LaunchError(
                     str(error), error.reason, passing=not error.refused, retry_after_s=error.retry_after_s or 0.0

@@ -9,6 +9,10 @@ from tests.fakes.kubernetes_api.statuses import ApiError
 
 Cut: TypeAlias = Literal["", "before", "after"]
 _MESSAGES = {
+    409: (
+        'Operation cannot be fulfilled on resourcequotas "quota": the object has been modified; '
+        "please apply your changes to the latest version and try again"
+    ),
     410: "too old resource version: 1 (2)",
     429: "the server has received too many requests and has asked us to try again later",
     500: "Internal error occurred: etcdserver: request timed out",

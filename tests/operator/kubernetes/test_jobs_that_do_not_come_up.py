@@ -164,6 +164,11 @@ async def test_a_refusal_is_reported_once_with_the_servers_words(ground: Ground)
             id="an error of the server",
         ),
         pytest.param(
+            lambda cluster: cluster.fail_next(1, 409, verb="create", kind="jobs"),
+            marks=pytest.mark.slow,
+            id="a quota that many write to at once",
+        ),
+        pytest.param(
             lambda cluster: cluster.cut_next(1, verb="create", kind="jobs"), marks=pytest.mark.slow, id="a lost request"
         ),
         pytest.param(lambda cluster: cluster.cut_next(1, verb="create", kind="jobs", when="after"), id="a lost answer"),
