@@ -15,6 +15,8 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 ANSWER_S = 5.0
 """The API has this long for an answer: an operator that waits for it must not lose its share of the launches."""
+LIST_S = 30.0
+"""And this long for a list, which grows with the fleet, and which no launch waits for."""
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 CONNECTIONS = 32
 
@@ -48,7 +50,7 @@ class Cluster:
 
     async def list(self, kind: Kind, selector: Mapping[str, str]) -> Json:
         """The objects of a kind, with the version of the list."""
-        return await self._json("GET", self._path(kind), query=selector)
+        return await self._json("GET", self._path(kind), query=selector, answer_s=LIST_S)
 
     async def create(self, kind: Kind, body: Json) -> Json:
         """A new object."""
@@ -98,9 +100,10 @@ class Cluster:
         *,
         query: Mapping[str, str] | None = None,
         content: str = "application/json",
+        answer_s: float | None = None,
     ) -> Json:
         with _translated():
-            patience = ClientTimeout(total=ANSWER_S)
+            patience = ClientTimeout(total=answer_s or ANSWER_S, sock_connect=ANSWER_S)
             response = await self._call(method, path, body=body, query=query or {}, patience=patience, content=content)
             async with response:
                 answer = await response.read()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.operator.kubernetes import cluster as cluster_module
 from services.operator.kubernetes.cluster import Cluster, ClusterError, Json, connect
 from services.operator.kubernetes.watched import Watched
 from tests.fakes.kubernetes_api.cluster import Cluster as FakeCluster
@@ -129,6 +130,18 @@ async def test_after_an_outage_with_a_forgotten_history_what_went_is_told_as_del
         await copy.has("stays", "made-anew")
         assert {("goes", True), ("made-anew", True)} <= set(copy.told)
         assert copy.watched.objects["made-anew"]["metadata"]["uid"] == fake.objects(JOBS)[0]["metadata"]["uid"]
+
+
+async def test_a_list_of_very_many_objects_may_take_longer_than_any_other_answer(
+    fake: FakeCluster, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that is given up is asked for again, and takes as long again: such an operator never saw its Pods."""
+    monkeypatch.setattr(cluster_module, "ANSWER_S", 0.2)
+    fake.apply(a_job("one"))
+    fake.delay(0.5, verb="list")
+    async with copied(cluster) as copy:
+        await copy.has("one")
+        assert copy.watched.error is None
 
 
 async def test_a_watch_goes_on_from_the_version_of_a_bookmark(fake: FakeCluster, cluster: Cluster) -> None:
