@@ -376,9 +376,9 @@ class Launches:
                     yield EntryId(entry), fields
                 first = f"({entries[-1][0]}"
 
-    async def depth(self, *, agent: str | None = None) -> int:
-        """How many launches wait for a runner: of one agent, or of all that were ever known."""
-        streams = launch_streams(await known_agents.read(self._redis) if agent is None else [agent])
+    async def depth(self, *, agents: Sequence[str] | None = None) -> int:
+        """How many launches wait for a runner: of these agents, or of all that were ever known."""
+        streams = launch_streams(await known_agents.read(self._redis) if agents is None else agents)
         async with self._redis.pipeline(transaction=True) as pipe:
             for stream in streams:
                 pipe.xlen(stream)

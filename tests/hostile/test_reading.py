@@ -100,7 +100,7 @@ def test_no_presence_makes_the_warm_pool_fail(texts: list[str]) -> None:
             runners.append(DECODERS[str(Presence)]({"json": text}))
         except BadEntry:
             continue
-    found = demand(runners, waiting=1, coming=0, slots=2)
+    found = demand(runners, agents=[""], waiting=1, coming=0, slots=2)
     assert 0 <= needed(found, OperatorSettings()) <= OperatorSettings().warm_max
 
 

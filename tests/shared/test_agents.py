@@ -122,6 +122,7 @@ async def test_the_flood_of_one_agent_refuses_no_caller_of_another(redis: Redis)
     assert (await launches.offer(a_launch(agent="sales"), queue_limit=2)).outcome == "full"
     assert (await launches.offer(a_launch(agent="support"), queue_limit=2)).depth == 1
     assert await launches.depth() == 3
+    assert await launches.depth(agents=["support", "nobody's"]) == 1
 
 
 async def test_live_sessions_are_those_of_all_agents_or_of_one(redis: Redis) -> None:

@@ -168,7 +168,7 @@ async def _start_in_new_room(parts: Parts, data: StartRequest, agent: str | None
     if parts.daily is None:
         raise NotSupported(_NO_NEW_ROOM)
     launch = launch_of(JoinRequest(transport="none", body=data.body, agent=agent), parts.settings, str(uuid4()))
-    if (waiting := await parts.launches.depth(agent=launch.agent)) >= parts.settings.queue_limit:
+    if (waiting := await parts.launches.depth(agents=[launch.agent])) >= parts.settings.queue_limit:
         raise AtCapacity(waiting)
     room = await parts.daily.rooms.make(
         launch, data.daily_room_properties or {}, data.daily_meeting_token_properties or {}

@@ -1,5 +1,7 @@
 """How many warm runners there are: what is busy and what waits, and a buffer, within the limits.
 
+Only runners and launches of the operator's own agents count: other agents may have another Deployment, and operators.
+
 Any number of operators come to the same number from the same presence and queue, so they do not fight: more runners at
 once, as soon as they are needed; fewer only when none of the last while needed more. An operator that has not seen that
 whole while itself, without a gap, does not take any away. Taking away drops no call: SIGTERM drains.
@@ -9,7 +11,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -43,9 +45,10 @@ class Demand:
     """Warm runners that say that they are there."""
 
 
-def demand(runners: Sequence[Presence], *, waiting: int, coming: int, slots: int) -> Demand:
-    """The demand as presence and queue have it; `slots` of each runner, where none says it."""
-    warm = [runner for runner in runners if runner.start == "warm" and runner.state in {"starting", "ready"}]
+def demand(runners: Iterable[Presence], *, agents: Sequence[str], waiting: int, coming: int, slots: int) -> Demand:
+    """The demand as presence and queue of these agents have it; `slots` of each runner, where none says it."""
+    ours = (runner for runner in runners if not set(agents).isdisjoint(runner.agents))
+    warm = [runner for runner in ours if runner.start == "warm" and runner.state in {"starting", "ready"}]
     return Demand(
         busy=sum(runner.busy for runner in warm),
         waiting=max(waiting - coming, 0),
@@ -122,8 +125,10 @@ class WarmPool:
         deployment = self._view.deployment
         if deployment is None or not self._view.complete:
             return
-        waiting, runners = await self._launches.depth(), await present(self._redis)
-        found = demand(runners, waiting=waiting, coming=self._coming(), slots=self._settings.runner_slots)
+        agents = self._settings.agents
+        waiting, runners = await self._launches.depth(agents=agents), await present(self._redis)
+        slots = self._settings.runner_slots
+        found = demand(runners, agents=agents, waiting=waiting, coming=self._coming(), slots=slots)
         need = needed(found, self._settings)
         if found.present < deployment.get("status", {}).get("readyReplicas", 0):
             # Redis has lost, or not yet heard, what these have to say; nobody knows how busy they are.

@@ -91,6 +91,14 @@ async def test_the_deployment_follows_what_is_busy_up_at_once_and_down_after_the
     assert sizes == sorted(sizes[: sizes.index(5) + 1]) + sorted(sizes[sizes.index(5) + 1 :], reverse=True)
 
 
+async def test_launches_that_no_runner_of_this_operator_could_take_raise_no_number(ground: Ground) -> None:
+    for _ in range(9):
+        await ground.offer(agent="support")
+    ground.operator(**{**SIZED, "WARM_MIN": "2"})
+    await ground.cluster.until(lambda: scalings(ground))
+    assert scalings(ground) == [(2, 200)]
+
+
 async def test_several_operators_never_exceed_the_largest_size_and_reach_none_when_nothing_is_needed(
     ground: Ground,
 ) -> None:

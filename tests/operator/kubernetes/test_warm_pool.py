@@ -79,12 +79,25 @@ def test_draining_and_cold_runners_are_no_part_of_the_warm_pool() -> None:
         runner(busy=4, state="draining"),
         runner(busy=1, start="cold", slots=1),
     ]
-    found = demand(runners, waiting=5, coming=2, slots=9)
+    found = demand(runners, agents=[""], waiting=5, coming=2, slots=9)
     assert found == Demand(busy=4, waiting=3, slots_per_runner=4, present=2)
 
 
+def test_runners_of_other_agents_alone_are_no_part_of_this_warm_pool() -> None:
+    """Their own operators keep their own Deployment."""
+    runners = [
+        runner(busy=3, agents=("", "sales")),
+        runner(busy=1, agents=("sales", "support")),
+        runner(busy=9, slots=16, agents=("support",)),
+    ]
+    found = demand(runners, agents=["sales"], waiting=0, coming=0, slots=9)
+    assert found == Demand(busy=4, waiting=0, slots_per_runner=4, present=2)
+
+
 def test_without_a_runner_the_setting_says_how_many_slots_one_has() -> None:
-    assert demand([], waiting=1, coming=4, slots=9) == Demand(busy=0, waiting=0, slots_per_runner=9, present=0)
+    assert demand([], agents=[""], waiting=1, coming=4, slots=9) == Demand(
+        busy=0, waiting=0, slots_per_runner=9, present=0
+    )
 
 
 def sizes(need: Callable[[int], int], until_s: int, *, replicas: int, since_s: int = 0, needs: Needs) -> int:
@@ -226,7 +239,8 @@ class Day:
             for one in self.runners
             if one.ready_at <= now
         ]
-        need = needed(demand(told, waiting=len(self.cold), coming=len(self.cold), slots=4), self.settings)
+        cold = len(self.cold)
+        need = needed(demand(told, agents=[""], waiting=cold, coming=cold, slots=4), self.settings)
         members = self._members()
         target = needs.target(need, len(members), now)
         if target == len(members):
