@@ -36,6 +36,8 @@ from shared.redis.connection import Redis
 TIDY_EVERY_S = 1.0
 CLAIM_WITHIN_S = 30.0
 """A cold runner whose container runs for so long, and that nobody has heard of, does not come."""
+START_WITHIN_S = 300.0
+"""A cold runner that says for so long that it starts does not come, such as one whose bot's import hangs."""
 UNSEEN_S = 30.0
 """A Job that was made and does not show in the watch for so long counts as deleted."""
 
@@ -90,6 +92,7 @@ class Jobs:
         self._present: dict[str, Presence] = {}
         self._met: set[str] = set()
         self._began: dict[str, float] = {}
+        self._starting: dict[str, float] = {}
         self._made: dict[str, float] = {}
         self._too_many: set[str] = set()
         self._changed: Callable[[], None] = lambda: None
@@ -118,6 +121,8 @@ class Jobs:
         self._made = {name: at for name, at in self._made.items() if name not in jobs and now - at < UNSEEN_S}
         running = [name for name in jobs if stage(self._view.pod_of(name)) == "started"]
         self._began = {name: self._began.get(name, now) for name in running}
+        starting = [name for name, presence in self._present.items() if presence.state == "starting"]
+        self._starting = {name: self._starting.get(name, now) for name in starting}
 
     def room(self) -> int:
         """How many more Jobs may be made, and are needed."""
@@ -195,8 +200,12 @@ class Jobs:
     def _elsewhere(self, name: str) -> bool:
         """Whether the Job's runner has a session, had one, or was never heard of."""
         if presence := self._present.get(name):
-            return presence.busy > 0 or presence.state in {"draining", "gone"}
+            return presence.busy > 0 or presence.state in {"draining", "gone"} or self._hangs(name)
         return name in self._met or time.monotonic() - self._began.get(name, time.monotonic()) > CLAIM_WITHIN_S
+
+    def _hangs(self, name: str) -> bool:
+        """Whether the Job's runner has been starting for too long."""
+        return time.monotonic() - self._starting.get(name, float("inf")) > START_WITHIN_S
 
     async def _next_number(self, session_id: str, attempt: int) -> int:
         for number in count(1):
@@ -221,6 +230,10 @@ class Jobs:
         for name in chosen:
             if job := jobs.get(name):
                 log.info("cold_job_not_needed", job=name, waiting=self._waiting)
+                await self._delete(job)
+        for name, job in list(jobs.items()):
+            if self._hangs(name) and not finished(job):
+                log.warning("cold_job_hangs", job=name, starting_for_s=START_WITHIN_S)
                 await self._delete(job)
 
     async def _delete(self, job: Json) -> None:
