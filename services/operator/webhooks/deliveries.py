@@ -30,6 +30,8 @@ from shared.waiting import happens_within
 
 HELD = 64
 """How many events one operator takes at most before they are delivered; the others wait in the feed."""
+REFUSED = 1000
+"""How many more that it has sent, and that were not accepted: some that never are must not keep the others back."""
 LONGEST_PAUSE_S = 300.0
 LONGEST_RETRY_AFTER_S = 3600.0
 GIVE_UP_AFTER_S = 24 * 3600.0
@@ -69,6 +71,8 @@ class Webhooks:
         self._sender = sender
         self._types = frozenset(types)
         self._deliveries: dict[EntryId, asyncio.Task[None]] = {}
+        self._refused: set[EntryId] = set()
+        """Those of them that were sent, and not accepted."""
         self._changed = asyncio.Event()
         self._places = asyncio.Semaphore(CONCURRENT)
         self._failing = False
@@ -90,10 +94,11 @@ class Webhooks:
 
     async def _receive(self, stop: asyncio.Event) -> None:
         self._changed.clear()
-        if len(self._deliveries) >= HELD:
+        room = HELD - (len(self._deliveries) - min(len(self._refused), REFUSED))
+        if room <= 0:
             await self._changed.wait()
             return
-        self._begin(await self._portion.receive(HELD - len(self._deliveries)), stop)
+        self._begin(await self._portion.receive(room), stop)
 
     async def _keep(self, stop: asyncio.Event) -> None:
         """Keep what is held, and take what others have abandoned."""
@@ -119,6 +124,7 @@ class Webhooks:
 
     def _ended(self, entry: EntryId, delivery: asyncio.Task[None]) -> None:
         del self._deliveries[entry]
+        self._refused.discard(entry)
         self._changed.set()
         if not delivery.cancelled() and (error := delivery.exception()):
             log.error("webhook_delivery_broke", entry=entry, exc_info=error)
@@ -153,6 +159,8 @@ class Webhooks:
             if gives_up(answer, tries, time.time() - milliseconds(entry) / 1000):
                 log.error("webhook_given_up", entry=entry, tries=tries, error=answer.error)
                 return answer.error
+            self._refused.add(entry)
+            self._changed.set()
             await happens_within(stop, pause_s(answer, tries, random.random()))  # noqa: S311 - jitter is no secret
         return None
 

@@ -35,6 +35,8 @@ class Receiver:
     accepted: list[str] = field(default_factory=list)
     """The ids of accepted events."""
     answer: Answer = lambda _: web.Response(status=204)
+    refused: tuple[str, ...] = ()
+    """Types of events that are never accepted."""
     hold: asyncio.Event | None = None
     """While it is there and not set, nobody gets an answer."""
     under_way: int = 0
@@ -45,6 +47,8 @@ class Receiver:
         mine = self.requests[-1]
         mine.body = await request.read()
         answer = self.answer(len(self.requests))
+        if self.refused and mine.event["type"] in self.refused:
+            answer = web.Response(status=422)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:

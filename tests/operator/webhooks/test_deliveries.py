@@ -35,7 +35,7 @@ from services.operator.webhooks.deliveries import (
 )
 from services.operator.webhooks.public_addresses import public, public_socket
 from services.operator.webhooks.sender import CONCURRENT, Answer, Sender, retry_after_s, sender
-from shared.contract import DEAD_WEBHOOKS, EVENTS, Running
+from shared.contract import DEAD_WEBHOOKS, EVENTS, Leaving, Reason, Running
 from shared.contract import WEBHOOKS as GROUP
 from shared.errors import SettingsError
 from shared.launches import Launches
@@ -388,6 +388,40 @@ async def test_a_slow_receiver_gets_a_few_requests_at_a_time_and_the_rest_waits_
         await until_delivered(redis, receiver)
     assert receiver.most_under_way == CONCURRENT
     assert len(receiver.requests) == 3 * HELD
+
+
+async def test_events_that_are_refused_again_and_again_keep_no_others_back(
+    redis: Redis, redis_url: str, receiver: Receiver
+) -> None:
+    """A receiver that knows not all types: when it had refused as many events as are held, none came for a day."""
+    receiver.refused = ("leaving",)
+    async with sending(receiver.url, redis_url, receiver):
+        for _ in range(HELD):
+            await redis.xadd(EVENTS, {"json": encode(Leaving(session_id="s", attempt=1, reason=Reason.LEFT))})
+        await redis.xadd(EVENTS, {"json": encode(Running(session_id="s", attempt=1))})
+        await until(lambda: receiver.accepted)
+        assert await pending(redis) >= HELD
+
+
+async def test_no_more_refused_events_are_held_than_there_is_room_for(
+    redis: Redis, redis_url: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "REFUSED", 20)
+    monkeypatch.setattr(deliveries, "HELD", 10)
+    receiver.refused = ("running",)
+    async with sending(receiver.url, redis_url, receiver):
+        for _ in range(60):
+            await redis.xadd(EVENTS, {"json": encode(Running(session_id="s", attempt=1))})
+
+        async def full() -> bool:
+            return await pending(redis) == 30
+
+        await until(full)
+        tries = len(receiver.requests)
+        await until(lambda: len(receiver.requests) > tries + 100)
+        assert await pending(redis) == 30
+        receiver.refused = ()
+        await until_delivered(redis, receiver)
 
 
 async def test_events_of_an_operator_that_stops_working_are_sent_by_another(
