@@ -10,6 +10,16 @@ from services.operator.kubernetes.watched import Changed, Watched
 JOB_OF_POD = "batch.kubernetes.io/job-name"
 
 
+def selector_text(selector: Json) -> str:
+    """A selector of a spec, as a list or a watch takes it."""
+    wanted = [f"{name}={value}" for name, value in (selector.get("matchLabels") or {}).items()]
+    for one in selector.get("matchExpressions") or []:
+        key, values = one["key"], ",".join(one.get("values") or [])
+        alone = {"Exists": key, "DoesNotExist": f"!{key}"}
+        wanted.append(alone.get(one["operator"], f"{key} {one['operator'].lower()} ({values})"))
+    return ",".join(wanted)
+
+
 class ClusterView:
     """Reading is free; `run` keeps it up to date."""
 
@@ -19,6 +29,7 @@ class ClusterView:
         self._cluster = cluster
         self._name = deployment
         self._found = asyncio.Event()
+        self._selector = ""
         self._pods_of: dict[str, Json] = {}
         self._events_of: dict[str, Json] = {}
         only_it = {"fieldSelector": f"metadata.name={deployment}"}
@@ -66,13 +77,12 @@ class ClusterView:
                 group.create_task(watched.run())
             await self._found.wait()
             # The Deployment's selector cannot change, and cold Pods have the same labels.
-            labels = (self.deployment or {})["spec"]["selector"]["matchLabels"]
-            selector = ",".join(f"{name}={value}" for name, value in labels.items())
-            self._pods = Watched(self._cluster, "pods", {"labelSelector": selector}, self._note_pod)
+            self._pods = Watched(self._cluster, "pods", {"labelSelector": self._selector}, self._note_pod)
             group.create_task(self._pods.run())
 
-    def _note_deployment(self, _: Json, deleted: bool) -> None:
+    def _note_deployment(self, deployment: Json, deleted: bool) -> None:
         if not deleted:
+            self._selector = selector_text(deployment["spec"]["selector"])
             self._found.set()
 
     def _note_job(self, job: Json, deleted: bool) -> None:
