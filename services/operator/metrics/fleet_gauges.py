@@ -49,6 +49,8 @@ class FleetGauges:
             DEAD_LETTERS.set(float("nan"))
         else:
             show_runners(runners)
+            for gauge in (QUEUE_DEPTH, QUEUE_AGE):
+                gauge.clear()  # of agents that Redis does not know any more
             for agent, queue in queues.items():
                 QUEUE_DEPTH.labels(agent).set(queue.depth)
                 QUEUE_AGE.labels(agent).set(queue.oldest_age_s)

@@ -36,6 +36,16 @@ async def test_depth_and_age_are_those_of_what_no_runner_has(redis: Redis) -> No
         assert [one.value for one in found.named(of_default) if not one.labels["agent"]] == [0]
 
 
+async def test_a_queue_that_redis_has_lost_is_not_told_for_ever(redis: Redis) -> None:
+    """Of an agent that nobody serves, nobody makes it known again, and its last age called people until a restart."""
+    await offer(redis, agent="sales")
+    assert (await told(redis)).total("pipefleet_queue_depth", agent="sales") == 1
+    await redis.flushall()
+    found = await told(redis)
+    for name in ("pipefleet_queue_depth", "pipefleet_queue_oldest_age_seconds"):
+        assert [(one.labels["agent"], one.value) for one in found.named(name)] == [("", 0)]
+
+
 async def test_slots_are_added_up_and_a_kind_that_is_gone_is_0(redis: Redis) -> None:
     about: dict[str, Any] = {"host": "h", "pid": 1, "version": "0", "state": "ready"}
     runners = [
