@@ -159,11 +159,11 @@ async def _lines(response: Any) -> AsyncIterator[Json]:
             # Also a line without its end, of a connection that broke in the middle.
             if not line.endswith(b"\n"):
                 return
-            event: Json = msgspec.json.decode(line)
-        if event["type"] == "ERROR":
-            status = event["object"]
+            event = msgspec.json.decode(line, type=_Event)
+        if event.type == "ERROR":
+            status = event.object
             raise ClusterError(status.get("code", 0), status.get("reason", ""), status.get("message", ""))
-        yield event
+        yield {"type": event.type, "object": event.object}
 
 
 def _refusal(status: int, answer: bytes, headers: Mapping[str, str]) -> ClusterError:
@@ -174,6 +174,13 @@ def _refusal(status: int, answer: bytes, headers: Mapping[str, str]) -> ClusterE
     retry_after = headers.get("Retry-After", "")
     wait_s = float(retry_after) if retry_after.isdigit() else None
     return ClusterError(status, told.reason, told.message or f"the Kubernetes API answered {status}", wait_s)
+
+
+class _Event(msgspec.Struct):
+    """A line of a watch; what is none, such as a proxy's or a dying server's last word, is no answer."""
+
+    type: str
+    object: Json
 
 
 class _Status(msgspec.Struct):
