@@ -92,7 +92,10 @@ class Session:
         if bot.done():
             over = bot.result()
         elif orders.done():
-            over = await self._obey(orders.result(), bot)
+            order = orders.result()
+            if isinstance(order, Stop):
+                orders = self._start(self._listen())  # renewals go on: the bot has its whole grace to leave
+            over = await self._obey(order, bot)
         else:
             over = next(one.result() for one in (exited, replaced, refused) if one.done())
             await self._leave(bot, over.reason, self._settings.stop_grace_s)

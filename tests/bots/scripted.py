@@ -87,6 +87,14 @@ async def be_killed_after_leave(_: RunnerArguments) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+async def leave_slowly(args: RunnerArguments) -> None:
+    try:
+        await stay(args)
+    finally:
+        await asyncio.sleep(2.5)
+        record("goodbye", args)
+
+
 async def exit_well(_: RunnerArguments) -> None:
     sys.exit(0)
 
@@ -157,6 +165,7 @@ ACTS: dict[str, Callable[[RunnerArguments], Awaitable[None]]] = {
     "leave traces": leave_traces,
     "eat once": once(eat),
     "be killed after leave": be_killed_after_leave,
+    "leave slowly": leave_slowly,
     "sys.exit": exit_well,
     "cancelled by itself": cancel_itself,
     "base exception": raise_unusual,

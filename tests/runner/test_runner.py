@@ -165,6 +165,18 @@ async def test_a_bot_that_is_told_to_leave_is_gone_within_the_grace_whatever_it_
     assert not await redis.exists(commands_key(launch.session_id))
 
 
+async def test_a_bot_may_take_its_whole_grace_to_leave_however_short_the_lease_is(
+    redis: Redis, start: StartRunner, record: Path
+) -> None:
+    """Whoever left heard of no renewal any more, and was killed when its lease would have been stale."""
+    start(LEASE="2", STOP_GRACE="8")
+    launch = await offer(redis, body={"do": "leave slowly"})
+    await one(redis, launch.session_id, Running)
+    await send(redis, launch, Leave(command_id="1"))
+    assert (await one(redis, launch.session_id, Ended)).reason is Reason.LEFT
+    assert len(of(record, "goodbye")) == 1
+
+
 async def test_a_session_ends_when_its_longest_time_is_over(redis: Redis, start: StartRunner) -> None:
     start()
     launch = await offer(redis, body={"do": "stay"}, max_duration_s=0.5)
