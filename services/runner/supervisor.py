@@ -261,7 +261,10 @@ class Supervisor:
 
     async def _take_commands(self) -> None:
         while True:
-            self._deliver(await self._answered(self._runner.inbox.read) or [])
+            received = await self._answered(self._runner.inbox.read)
+            if received is None:  # and it goes on, for a runner that stops may still have sessions
+                await asyncio.sleep(RENEW_AGAIN_S)
+            self._deliver(received or [])
 
     def _deliver(self, received: list[tuple[str, str, Received]]) -> None:
         sessions = {session.claim.launch.session_id: session for session in self._sessions.values()}

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,13 @@ from shared.contract import (
     commands_key,
 )
 from shared.launches import Launches, after
-from shared.redis.connection import Redis
+from shared.redis.connection import Redis, connect
 from shared.redis.streams import between
+from shared.waiting import happens_within
 from tests.launching import SCRIPTED, Record, offer, records, send
 from tests.leases import lease_of
 from tests.processes import Child, Children, children_called, free_port, session_event, until_gone
+from tests.redis_server import EMBEDDED, RedisServer
 from tests.waiting import until, until_a_reader_waits
 
 BOTS = SCRIPTED.parent
@@ -457,6 +460,30 @@ async def test_a_runner_that_is_asked_to_stop_finishes_its_session_and_claims_no
     assert await presence.present(redis) == []
     start()
     await one(redis, waiting.session_id, Ended)
+
+
+async def test_a_draining_runner_does_not_besiege_a_server_that_is_away(tmp_path: Path, start: StartRunner) -> None:
+    """It asked for commands again at once, as often as it could, beside bots that were talking."""
+    server = RedisServer(EMBEDDED, tmp_path)
+    server.start()
+    async with connect(server.url) as redis:
+        runner = start(REDIS_URL=server.url)
+        launch = await offer(redis, body={"do": "stay"})
+        await one(redis, launch.session_id, Running)
+        runner.terminate()
+        await runner.said("draining")
+    server.kill()
+    Path(server.path).unlink(missing_ok=True)
+    besieged, calls = asyncio.Event(), count(1)
+
+    def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        if next(calls) == 100:
+            besieged.set()
+
+    async with await asyncio.start_unix_server(refuse, server.path):
+        assert not await happens_within(besieged, 1.5)
+    assert next(calls) > 1
 
 
 async def test_a_runner_that_is_told_twice_hands_its_session_to_the_next(redis: Redis, start: StartRunner) -> None:
