@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -73,10 +73,11 @@ def main(control: socket.socket, late: dict[str, Late]) -> None:
     if configuration.traces:
         importlib.import_module("services.runner.tracing.bot_spans")
     gc.freeze()
+    known: Mapping[str, Bot | Late] = {**bots, **late}
     moulded = Moulded(
         import_s=time.monotonic() - started,
         late={agent: bot.why for agent, bot in late.items()},
-        errors={agent: bot.error for agent, bot in bots.items() if bot.error},
+        errors={agent: bot.error for agent, bot in known.items() if bot.error},
     )
     with suppress(BrokenPipeError):
         control.send(msgspec.json.encode(moulded))
@@ -94,7 +95,7 @@ def _load(source: Source, name: str, start_anew: Callable[[Late], None]) -> Bot:
         gc.collect()  # what was dropped is perhaps not closed yet
     if found := _left(before):
         why = f"its import {found}, and takes {time.monotonic() - started:.2f} s for each session process"
-        start_anew(Late(why=why, has_pipelines=bot.has_pipelines))
+        start_anew(Late(why=why, has_pipelines=bot.has_pipelines, error=bot.error))
     return bot
 
 

@@ -13,6 +13,8 @@ class Late(msgspec.Struct, frozen=True, kw_only=True):
 
     why: str
     has_pipelines: bool
+    error: str = ""
+    """Why it does not import; empty if it does."""
 
 
 @dataclass(frozen=True)

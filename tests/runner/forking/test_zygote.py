@@ -63,3 +63,11 @@ async def test_a_bot_whose_import_starts_a_thread_is_left_to_the_forked_processe
     with line:
         assert said["late"][""].startswith("its import starts 1 thread(s), and takes ")
         assert threads_of(pid) == 1
+
+
+async def test_a_bot_whose_import_starts_a_thread_and_fails_is_known_not_to_import(children: Children) -> None:
+    """It was left to the forked processes as if it were well, and cost the launches that others could have served."""
+    pid, said, line = moulded(children, "tests.bots.threaded_broken")
+    with line:
+        assert said["errors"][""].startswith("RuntimeError: half of me is missing")
+        assert threads_of(pid) == 1
