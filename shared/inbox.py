@@ -54,6 +54,8 @@ class Inbox:
         self._conclude = Script(redis, "conclude_command")
         self._holder = holder
         self._sessions: dict[str, str] = {}
+        self._attempts: dict[str, int] = {}
+        """Which attempt of each session listens, by stream."""
         self._missing: dict[str, str] = {}
         """Those whose stream was not there when it was to be read: the session is over, or somebody has deleted it."""
         self._opened = asyncio.Event()
@@ -64,7 +66,7 @@ class Inbox:
         self._server_ahead_s = 0.0
         """What to add to a reading of the monotonic clock for the server's time."""
 
-    async def open(self, session_id: str) -> list[tuple[str, Received]]:
+    async def open(self, session_id: str, attempt: int = 1) -> list[tuple[str, Received]]:
         """Listen to a session, and give what waits already: what earlier holders left undone, and what nobody has seen.
 
         Raises:
@@ -72,23 +74,32 @@ class Inbox:
         """
         stream = contract.commands_key(session_id)
         async with self._in_order:
+            if self._attempts.get(stream, attempt) != attempt:
+                self._forget(stream)  # what an earlier one was given here, and has left undone, is this one's
+            self._attempts[stream] = attempt
             waiting = await self._taken([stream], own=True)
             self._sessions[stream] = session_id
             self._opened.set()
             await self._reader.call_back()
             return [(entry, command) for _, entry, command in self._decode(waiting)]
 
-    def close(self, session_id: str) -> None:
-        """Listen to a session no longer; what is undone stays for its next holder."""
-        self._forget(contract.commands_key(session_id))
+    def close(self, session_id: str, attempt: int = 1) -> None:
+        """Listen to a session no longer; what is undone stays for its next holder.
 
-    async def hand_over(self, session_id: str) -> None:
+        That may be a later attempt here, when this one could not write its own end for so long: it goes on listening.
+        """
+        stream = contract.commands_key(session_id)
+        if self._attempts.get(stream) == attempt:
+            del self._attempts[stream]
+            self._forget(stream)
+
+    async def hand_over(self, session_id: str, attempt: int = 1) -> None:
         """The same, and a read that is under way takes no more of its commands: the next holder would never see them.
 
         Raises:
             Unavailable: Redis does not answer.
         """
-        self.close(session_id)
+        self.close(session_id, attempt)
         await self._reader.call_back()
 
     async def read(self) -> list[tuple[str, str, Received]]:

@@ -142,7 +142,7 @@ class LiveSession:
             await self._process.exited.wait()
             self._trace.close()
             if not self._settled:
-                self._runner.inbox.close(self._launch.session_id)
+                self._runner.inbox.close(self._launch.session_id, self._launch.attempt)
 
     async def _catch_up(self) -> None:
         """Learn what earlier attempts left: how long the session has run, and commands, a leave perhaps among them."""
@@ -340,7 +340,7 @@ class LiveSession:
     async def _write_settlement(self, following: Launch | Ended | Failed) -> None:
         self._settled = True
         # Before the next attempt can be claimed, perhaps by this very runner.
-        await self._runner.inbox.hand_over(self._launch.session_id)
+        await self._runner.inbox.hand_over(self._launch.session_id, self._launch.attempt)
         if not await self._runner.launches.settle(self.claim, self._runner.name, following):
             if not self._lost:
                 self._log.warning("lease_lost", while_settling=True)
@@ -349,7 +349,7 @@ class LiveSession:
     async def _listen_for_commands(self) -> None:
         if self._lost:
             return
-        for entry, command in await self._runner.inbox.open(self._launch.session_id):
+        for entry, command in await self._runner.inbox.open(self._launch.session_id, self._launch.attempt):
             self.deliver(entry, command)
 
     def _report(self, event: AnyEvent) -> None:

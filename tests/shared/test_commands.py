@@ -267,6 +267,23 @@ async def test_a_holder_that_opens_a_session_again_is_given_what_it_left_undone(
     assert [command for _, command in await inbox.open(launch.session_id)] == [say("a")]
 
 
+async def test_an_attempt_that_ends_late_leaves_the_next_one_of_the_same_holder_its_commands(
+    redis: Redis, inbox: Inbox
+) -> None:
+    """Cut off from Redis, a runner came back, claimed the session anew, and then wrote the end of its last attempt.
+
+    With that nobody listened to the session any more, and its bot could not even be told to leave.
+    """
+    launch = await offer(redis)
+    await inbox.open(launch.session_id, attempt=1)
+    await send(redis, launch, say("a"))
+    assert await read_one(inbox) == say("a")
+    assert [command for _, command in await inbox.open(launch.session_id, attempt=2)] == [say("a")]
+    await inbox.hand_over(launch.session_id, attempt=1)
+    await send(redis, launch, say("b"))
+    assert await read_one(inbox) == say("b")
+
+
 async def test_a_thousand_undone_commands_are_all_given_to_the_next_holder_in_order(redis: Redis, inbox: Inbox) -> None:
     launch = await offer(redis)
     letters = [Letter(launch.session_id, launch.room_url, say(str(number))) for number in range(UNDONE_COMMANDS)]
