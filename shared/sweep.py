@@ -10,7 +10,8 @@ Four broken states, each found and mended by any number of sweepers side by side
 - *A consumer that is gone.* Every process has a name of its own, so their number would grow. Dropped after a while.
 
 Absence of evidence mends nothing: while Redis was away nobody could renew. So no lease counts as stale before this very
-sweeper has seen the same server answer for one whole lease without a break.
+sweeper has seen the same server answer for one whole lease without a break. It tells a lease's age by a clock that can
+be set: when it is, all leases look older at once, and that is a break, too.
 """
 
 import asyncio
@@ -63,16 +64,22 @@ TOGETHER = 4
 
 @dataclass(frozen=True)
 class Uninterrupted:
-    """Since when one server has answered without a break: its run id, and times of the monotonic clock."""
+    """Since when one server has answered without a break: its run id, and times of the monotonic clock.
+
+    `ahead_s` is by how much the server's own clock was ahead of that when it answered last.
+    """
 
     run_id: str = ""
     since: float = 0.0
     last: float = 0.0
+    ahead_s: float = 0.0
 
-    def seen(self, run_id: str, now: float, longest_gap_s: float) -> "Uninterrupted":
-        """The server of this run id has answered."""
-        unbroken = run_id == self.run_id and now - self.last <= longest_gap_s
-        return Uninterrupted(run_id, self.since if unbroken else now, now)
+    def seen(self, run_id: str, now: float, ahead_s: float, *, lease_s: float) -> "Uninterrupted":
+        """The server of this run id has answered, and its clock was so far ahead."""
+        # A bot has stopped a quarter of a lease before that is stale: a smaller step of the clock makes no other so.
+        set_anew = abs(ahead_s - self.ahead_s) > lease_s / 4
+        unbroken = run_id == self.run_id and now - self.last <= lease_s / 2 and not set_anew
+        return Uninterrupted(run_id, self.since if unbroken else now, now, ahead_s)
 
     def long_enough(self, lease_s: float) -> bool:
         """Whether every living runner must have been able to renew its leases meanwhile."""
@@ -136,7 +143,8 @@ class Sweep:
                     self.rounds["done"] += 1
                 else:
                     # Without it no lease would count as stale when the turn comes.
-                    self._saw(await self._run_id(), time.monotonic())
+                    run_id, server_ms = await self._server()
+                    self._saw(run_id, server_ms, time.monotonic())
             except Unavailable:
                 self.rounds["unavailable"] += 1
                 self._uninterrupted = Uninterrupted()
@@ -152,13 +160,13 @@ class Sweep:
             Unavailable: Redis does not answer.
         """
         asked_at = time.monotonic()
-        run_id = await self._run_id()
+        run_id, _ = await self._server()
         # Also those that nobody serves any more: what waits for them, or was left by their runners, has an end too.
         streams = launch_streams(await known_agents.read(self._redis))
         await set_back(self._redis, [*SET_BACK, *streams])
         found = [(stream, await self._look(stream)) for stream in streams]
         # A server that was paused answers in the end, and nobody has renewed meanwhile: that is a break, too.
-        self._saw(run_id, now + time.monotonic() - asked_at)
+        self._saw(run_id, found[-1][1][2], now + time.monotonic() - asked_at)
         if self._uninterrupted.long_enough(self._lease_s):
             for stream, (stale, _, _) in found:
                 for entry, holder, age_ms, json in stale:
@@ -205,12 +213,15 @@ class Sweep:
         found = [group for groups in answers if isinstance(groups, list) for group in groups]
         return max((int(group["consumers"]) for group in found if group["name"] == CLAIMS), default=0)
 
-    async def _run_id(self) -> str:
+    async def _server(self) -> tuple[str, float]:
+        """Which one it is, and what time it has, in ms."""
         with translated():
-            return str((await self._redis.info("server"))["run_id"])
+            about = await self._redis.info("server")
+        return str(about["run_id"]), int(about["server_time_usec"]) / 1000
 
-    def _saw(self, run_id: str, at: float) -> None:
-        self._uninterrupted = self._uninterrupted.seen(run_id, at, self._lease_s / 2)
+    def _saw(self, run_id: str, server_ms: float, at: float) -> None:
+        ahead_s = server_ms / 1000 - time.monotonic()
+        self._uninterrupted = self._uninterrupted.seen(run_id, at, ahead_s, lease_s=self._lease_s)
 
     async def _release(self, stream: str, holder: str, why: str) -> None:
         with translated():
