@@ -10,8 +10,11 @@ SHORT_LIFE_S = 10.0
 
 
 def verdict(ordered: Reason | None, over: Over | None, exited: str, settings: RunnerSettings) -> tuple[Reason, str]:
-    """Why an attempt ended: what its runner ordered, else what its process said, else how that exited."""
-    if ordered:
+    """Why an attempt ended: what its runner ordered, else what its process said, else how that exited.
+
+    A bot that had come to its end before it heard that its runner stops needs no other in its place.
+    """
+    if ordered and not (ordered is Reason.RUNNER_STOPPED and over and over.reason is Reason.COMPLETED):
         within_s = settings.join_timeout_s
         told = {
             Reason.JOIN_TIMEOUT: f"the bot was not in its room within {within_s:g} s",

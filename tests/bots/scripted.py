@@ -87,6 +87,12 @@ async def be_killed_after_leave(_: RunnerArguments) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+async def block_for_a_while(args: RunnerArguments) -> None:
+    await asyncio.sleep(0)
+    while not Path(os.environ["BOT_RECORD"]).with_suffix(".go").exists():
+        time.sleep(0.01)  # noqa: ASYNC251 - it writes up the call, in its own way
+
+
 async def leave_slowly(args: RunnerArguments) -> None:
     try:
         await stay(args)
@@ -165,6 +171,7 @@ ACTS: dict[str, Callable[[RunnerArguments], Awaitable[None]]] = {
     "leave traces": leave_traces,
     "eat once": once(eat),
     "be killed after leave": be_killed_after_leave,
+    "block for a while": block_for_a_while,
     "leave slowly": leave_slowly,
     "sys.exit": exit_well,
     "cancelled by itself": cancel_itself,

@@ -498,6 +498,22 @@ async def test_a_runner_that_is_told_twice_hands_its_session_to_the_next(redis: 
     assert await runner.wait() == 0
 
 
+async def test_a_bot_that_is_done_when_its_runner_hands_it_back_is_done(
+    redis: Redis, start: StartRunner, record: Path
+) -> None:
+    """It returned before it heard that it was to leave, and another bot was sent into a room where all was said."""
+    runner = start(STOP_GRACE="10")
+    launch = await offer(redis, body={"do": "block for a while"})
+    await one(redis, launch.session_id, Running)
+    runner.terminate()
+    await runner.said("draining")
+    runner.terminate()
+    await one(redis, launch.session_id, Leaving)
+    record.with_suffix(".go").touch()
+    assert (await one(redis, launch.session_id, Ended)).reason is Reason.COMPLETED
+    assert await runner.wait() == 0
+
+
 async def test_an_auto_start_runner_serves_the_oldest_launch_and_exits(redis: Redis, start: StartRunner) -> None:
     first = await offer(redis, body={"do": "return"})
     await offer(redis, body={"do": "return"})
