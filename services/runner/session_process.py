@@ -107,7 +107,7 @@ class Session:
             orders = self._start(self._listen())
         # The supervisor would have heard the end and ended this process, if it were there.
         await self._hand_back(bot, over)
-        leave_process(0)
+        end_group()
 
     async def rehearse(self) -> None:
         """From the launch to a bot that returns at once, and no further."""

@@ -97,8 +97,13 @@ async def leave_slowly(args: RunnerArguments) -> None:
     try:
         await stay(args)
     finally:
-        await asyncio.sleep(2.5)
+        await asyncio.sleep((args.body or {}).get("for_s", 2.5))
         record("goodbye", args)
+
+
+async def leave_a_child_slowly(args: RunnerArguments) -> None:
+    record("child", args, subprocess.Popen(["/bin/sleep", "600"]).pid)  # noqa: ASYNC220
+    await leave_slowly(args)
 
 
 async def exit_well(_: RunnerArguments) -> None:
@@ -173,6 +178,7 @@ ACTS: dict[str, Callable[[RunnerArguments], Awaitable[None]]] = {
     "be killed after leave": be_killed_after_leave,
     "block for a while": block_for_a_while,
     "leave slowly": leave_slowly,
+    "leave a child slowly": leave_a_child_slowly,
     "sys.exit": exit_well,
     "cancelled by itself": cancel_itself,
     "base exception": raise_unusual,

@@ -420,6 +420,20 @@ async def test_a_supervisor_that_dies_has_its_session_handed_back(
     await one(redis, launch.session_id, Running, attempt=2)
 
 
+async def test_what_a_bot_has_started_ends_with_it_also_when_its_supervisor_died_while_it_left(
+    redis: Redis, start: StartRunner, record: Path
+) -> None:
+    runner = start()
+    launch = await offer(redis, body={"do": "leave a child slowly", "for_s": 0.5})
+    await one(redis, launch.session_id, Running)
+    await send(redis, launch, Leave(command_id="1"))
+    await one(redis, launch.session_id, Leaving)
+    runner.kill()
+    assert (await one(redis, launch.session_id, Ended)).reason is Reason.LEFT
+    (child,) = of(record, "child")
+    await until_gone(int(child.more))
+
+
 @pytest.mark.parametrize("do", ["stay", "block", "block, deaf to SIGALRM"])
 async def test_the_bot_of_a_frozen_supervisor_is_out_before_its_lease_is_stale(
     redis: Redis, start: StartRunner, record: Path, do: str
