@@ -155,12 +155,14 @@ class Supervisor:
     async def _begin(self, claim: Claim, asked_at: float) -> asyncio.Task[bool] | None:
         """Give a claim that was asked for at this time to a warm process. None: it is another's by now."""
         process = await self._slots.take()
-        renewed_at = await self._young(claim, asked_at)
-        if renewed_at is None:
-            self._claims.done(claim)
-            process.kill()
-            return None
-        return self._begin_in(process, claim, renewed_at)
+        renewed_at = None
+        try:
+            renewed_at = await self._young(claim, asked_at)
+        finally:
+            if renewed_at is None:
+                self._claims.done(claim)
+                process.kill()
+        return None if renewed_at is None else self._begin_in(process, claim, renewed_at)
 
     async def _young(self, claim: Claim, asked_at: float) -> float | None:
         """A time at which the lease was young, or None when it is lost.

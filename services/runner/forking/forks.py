@@ -128,10 +128,11 @@ class Zygote:
         """
         await self.moulded.wait()
         output = BotOutput() if self._logs_output else None
-        pipe = await self._ask(output)
+        pipe: Pipe[ToSupervisor] | None = None
         process: SessionProcess | None = None
         warm = False
         try:
+            pipe = await self._ask(output)
             async with asyncio.timeout(READY_WITHIN_S):
                 forked = await pipe.receive()
                 if isinstance(forked, Forked):
@@ -142,8 +143,10 @@ class Zygote:
             if process is None and self._process:
                 self._process.kill()  # frozen, it would be asked for ever
         finally:
-            if not warm:
-                process.kill() if process else pipe.close()
+            if process and not warm:
+                process.kill()
+            elif pipe and not warm:
+                pipe.close()
             if output and process is None:
                 output.close()
         if process is None or not warm:
