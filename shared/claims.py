@@ -69,10 +69,12 @@ class Claims:
         Raises:
             Unavailable: Redis does not answer.
         """
-        found = await self._find(wait_s)
-        if found is None:
-            return None
-        claim = await self._readable(*found)
+        try:
+            found = await self._find(wait_s)
+            claim = await self._readable(*found) if found else None
+        except Unavailable:
+            self._certain = False  # whatever has been given by now
+            raise
         if claim is not None:
             self._known.add(claim.entry)
         return claim
@@ -103,9 +105,9 @@ class Claims:
             self._certain = True
         try:
             found = await self._given(wait_s)
-        except (Unavailable, ResponseError) as error:
+        except ResponseError as error:
             self._certain = False
-            if isinstance(error, Unavailable) or not str(error).startswith("NOGROUP"):
+            if not str(error).startswith("NOGROUP"):
                 raise
             return None
         # A read that waits on several streams may give one of each, and there is a process for one.

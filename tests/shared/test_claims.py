@@ -11,7 +11,7 @@ from shared.errors import Unavailable
 from shared.launches import Launches, after
 from shared.redis.connection import Redis, connect
 from shared.redis.entries import encode
-from tests.launching import offer
+from tests.launching import a_launch, offer
 from tests.waiting import until_a_reader_waits
 
 
@@ -169,4 +169,25 @@ async def test_a_cold_runner_waits_at_the_server_in_any_fleet(redis: Redis, monk
     await until_a_reader_waits(redis)
     await claims.stop()
     assert await waiting is None
+    await claims.aclose()
+
+
+async def test_what_was_given_while_the_server_could_not_write_is_claimed_as_soon_as_it_can(redis: Redis) -> None:
+    """One of two launches is given back. As that failed, the other was with a runner that did not know of it."""
+    await Launches(redis).ensure_group("runners")
+    claims = Claims(redis, "me")
+    claiming = asyncio.create_task(claims.next(wait_s=5))
+    await until_a_reader_waits(redis)
+    try:
+        async with redis.pipeline(transaction=True) as pipe:
+            for stream, attempt in ((LAUNCH, 1), (RELAUNCH, 2)):
+                pipe.xadd(stream, {FIELD: encode(a_launch(attempt=attempt))}, id=f"{attempt}-0")
+            pipe.config_set("maxmemory", 1)
+            await pipe.execute()
+        with pytest.raises(Unavailable):
+            await claiming
+    finally:
+        await redis.config_set("maxmemory", 0)
+    given = [await claims.next(wait_s=0.01) for _ in range(2)]
+    assert sorted(claim.launch.attempt for claim in given if claim) == [1, 2]
     await claims.aclose()
