@@ -66,18 +66,20 @@ TOGETHER = 4
 class Uninterrupted:
     """Since when one server has answered without a break: its run id, and times of the monotonic clock.
 
-    `ahead_s` is by how much the server's own clock was ahead of that when it answered last.
+    `ahead_s` is by how much the server's own clock was ahead of that when it answered last: at least, and at most, for
+    nobody knows when on the way of its answer it looked.
     """
 
     run_id: str = ""
     since: float = 0.0
     last: float = 0.0
-    ahead_s: float = 0.0
+    ahead_s: tuple[float, float] = (0.0, 0.0)
 
-    def seen(self, run_id: str, now: float, ahead_s: float, *, lease_s: float) -> "Uninterrupted":
+    def seen(self, run_id: str, now: float, ahead_s: tuple[float, float], *, lease_s: float) -> "Uninterrupted":
         """The server of this run id has answered, and its clock was so far ahead."""
+        step_s = max(ahead_s[0] - self.ahead_s[1], self.ahead_s[0] - ahead_s[1])
         # A bot has stopped a quarter of a lease before that is stale: a smaller step of the clock makes no other so.
-        set_anew = abs(ahead_s - self.ahead_s) > lease_s / 4
+        set_anew = step_s > lease_s / 4
         unbroken = run_id == self.run_id and now - self.last <= lease_s / 2 and not set_anew
         return Uninterrupted(run_id, self.since if unbroken else now, now, ahead_s)
 
@@ -143,8 +145,9 @@ class Sweep:
                     self.rounds["done"] += 1
                 else:
                     # Without it no lease would count as stale when the turn comes.
+                    asked_at = time.monotonic()
                     run_id, server_ms = await self._server()
-                    self._saw(run_id, server_ms, time.monotonic())
+                    self._saw(run_id, server_ms, asked_at, time.monotonic())
             except Unavailable:
                 self.rounds["unavailable"] += 1
                 self._uninterrupted = Uninterrupted()
@@ -166,7 +169,7 @@ class Sweep:
         await set_back(self._redis, [*SET_BACK, *streams])
         found = [(stream, await self._look(stream)) for stream in streams]
         # A server that was paused answers in the end, and nobody has renewed meanwhile: that is a break, too.
-        self._saw(run_id, found[-1][1][2], now + time.monotonic() - asked_at)
+        self._saw(run_id, found[-1][1][2], asked_at, now + time.monotonic() - asked_at)
         if self._uninterrupted.long_enough(self._lease_s):
             for stream, (stale, _, _) in found:
                 for entry, holder, age_ms, json in stale:
@@ -219,8 +222,8 @@ class Sweep:
             about = await self._redis.info("server")
         return str(about["run_id"]), int(about["server_time_usec"]) / 1000
 
-    def _saw(self, run_id: str, server_ms: float, at: float) -> None:
-        ahead_s = server_ms / 1000 - time.monotonic()
+    def _saw(self, run_id: str, server_ms: float, asked_at: float, at: float) -> None:
+        ahead_s = (server_ms / 1000 - time.monotonic(), server_ms / 1000 - asked_at)
         self._uninterrupted = self._uninterrupted.seen(run_id, at, ahead_s, lease_s=self._lease_s)
 
     async def _release(self, stream: str, holder: str, why: str) -> None:
