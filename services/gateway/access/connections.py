@@ -1,8 +1,8 @@
 """One connection, and what a client may do with it: limits of the request itself, before there is an application.
 
 uvicorn waits for the rest of a request as long as its client likes, and takes a head of any size. Here a head and a
-body have their time, a head its size, and the process a number of connections. A request that is cut short for it gets
-an error in the shape of all others, and its connection is closed.
+body have their time, a head its size, an answer the time until it is read, and the process a number of connections. A
+request that is cut short for it gets an error in the shape of all others, and its connection is closed.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -28,6 +29,8 @@ HEAD_S = 10.0
 """How long the head of a request may take to come, and how long a connection may be idle before its first."""
 BODY_S = 30.0
 """How long its body may take: 1 MB at 280 kbit/s."""
+UNREAD_S = 60.0
+"""How long a client may leave unread what was written to it, and keep it in our memory, which has no other end."""
 LARGEST_HEAD = 32_768
 MOST_SENT = 8_388_608
 """Of a body, with all that stands around its chunks. The application refuses one long before that, and its client is
@@ -64,6 +67,8 @@ class Connection(HttpToolsProtocol):
         self._head = 0
         self._sent = 0
         self._due = math.inf
+        self._unread_since = math.inf
+        self._served: RequestResponseCycle | None = None
         self._complaint: HttpError | None = None
         self._most = most_connections()
 
@@ -74,6 +79,18 @@ class Connection(HttpToolsProtocol):
         self._due = time.monotonic() + HEAD_S
         if len(self.connections) > self._most:
             self._refuse(TooManyConnections())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let the request in hand know. uvicorn tells the latest one, which may be waiting behind it."""
+        if self._served and not self._served.response_complete:
+            self._served.disconnected = True
+            self._served.message_event.set()
+        super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self._unread_since = math.inf
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
@@ -127,7 +144,11 @@ class Connection(HttpToolsProtocol):
             self._due = time.monotonic() + HEAD_S
 
     def give_up_if_overdue(self, now: float) -> None:
-        """Part with a client whose request should have been there by now."""
+        """Part with a client whose request should have been there by now, or which does not read."""
+        if self.flow.write_paused or self.transport.is_closing():
+            self._unread_since = min(self._unread_since, now)
+            if now - self._unread_since >= UNREAD_S:
+                _break_off(self.transport)
         # uvicorn has no cycle before the first request, whatever its annotation says.
         cycle: RequestResponseCycle | None = self.cycle
         served = cycle and not cycle.response_complete
@@ -142,6 +163,10 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request."""
         self._refuse(self._complaint or NotHttp())
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._served = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _unsupported_upgrade_warning(self) -> None:
         # The parser reads no further, so this is the connection's last request.

@@ -123,10 +123,12 @@ def _file_with(mark: str, page: Path) -> Path:
 
 
 def _script(path: str, text: str) -> HTTPRouteHandler:
+    content = text.encode()  # once: who asks and does not read would have us keep a megabyte for each request
+
     # The name of a packaged file stands for the package's version and not for ours.
     @get(path, include_in_schema=False, sync_to_thread=False, cache_control=CacheControlHeader(no_cache=True))
-    def script() -> Response[str]:
-        return Response(text, media_type="text/javascript")
+    def script() -> Response[bytes]:
+        return Response(content, media_type="text/javascript")
 
     return script
 

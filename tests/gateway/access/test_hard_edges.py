@@ -76,7 +76,7 @@ async def server(children: Children) -> AsyncIterator[Server]:
         yield Server(child, http.base_url.port or 0)
         assert "Traceback" not in child.output()
         assert "request_failed" not in child.output()
-        assert '"level": "error"' not in child.output()
+        assert '"level":"error"' not in child.output()
 
 
 def get(path: str, more: str = "") -> bytes:
