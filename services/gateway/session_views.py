@@ -1,5 +1,6 @@
 """`GET /sessions` and `GET /sessions/{id}`."""
 
+import re
 from typing import Annotated, Any
 
 import msgspec
@@ -10,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from services.gateway import sessions
 from services.gateway.documentation import BAD_LIMIT, documented
-from services.gateway.errors import Away, NotFound
+from services.gateway.errors import Away, InvalidQuery, NotFound
 from services.gateway.join import EXAMPLE
 from services.gateway.parts import NO_SESSION, Injected
 from services.gateway.sessions import Session
@@ -19,6 +20,8 @@ from shared.contract import Reason, Start, Status, Transport
 from shared.errors import BadEntry
 from shared.events import History
 from shared.redis.entries import moment
+
+_PLACE = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 _log = structlog.get_logger()
 
@@ -59,9 +62,7 @@ class SessionList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many sessions at most.")]
-After = Annotated[
-    str, QueryParameter(description="Only what follows `next` of an earlier answer.", pattern=r"^(\d{1,19}-\d{1,19})?$")
-]
+After = Annotated[str, QueryParameter(description="Only what follows `next` of an earlier answer.")]
 OfAgent = Annotated[str | None, QueryParameter(description="Only the sessions of this agent; empty: the default one.")]
 
 
@@ -90,6 +91,8 @@ _TIMELINE = [{"type": "running", "at": "2026-01-31T12:00:00.250Z", "attempt": 1}
 )
 async def live_sessions(parts: Injected, limit: Limit = 100, agent: OfAgent = None, after: After = "") -> SessionList:
     """List the sessions that are not over."""
+    if after and not _PLACE.fullmatch(after):
+        raise InvalidQuery("after", "must be `next` of an earlier answer, <number>-<number>")
     ids = []
     found = await parts.launches.live(limit, agent=agent, after=after)
     for entry, fields in found:
