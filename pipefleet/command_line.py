@@ -4,10 +4,12 @@ Exit codes: 0 it is done, 1 it was refused or has failed, 2 the command is wrong
 """
 
 import argparse
+import math
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 from pipefleet import VERSION, asked, commands, doctor, fleet, following, sessions
@@ -15,6 +17,8 @@ from pipefleet.gateway import CommandError, Gateway
 from pipefleet.tables import plain
 
 INTERRUPTED = 128 + signal.SIGINT
+LONGEST_WAIT_S = 60.0
+"""A gateway waits no longer."""
 KINDS = ("say", "message", "interrupt", "mute", "unmute", "update", "app_message", "dtmf", "custom", "leave")
 EPILOG = """\
 PIPEFLEET_URL is the gateway's address (http://127.0.0.1:4444), PIPEFLEET_KEY its key, or --key-file a file with it.
@@ -80,17 +84,19 @@ def _of_sessions(command: Command) -> None:
     join.add_argument("--body", metavar="JSON", help="for the bot; @FILE for what is in a file")
     join.add_argument("--agent", help="which of the fleet's bots")
     join.add_argument("--label", action="append", metavar="NAME=VALUE", help="for you; may be repeated")
-    join.add_argument("--deadline", type=float, metavar="S", help="how long it may wait for a runner")
-    join.add_argument("--max-duration", type=float, metavar="S", help="how long it may last")
+    join.add_argument("--deadline", type=_seconds, metavar="S", help="how long it may wait for a runner")
+    join.add_argument("--max-duration", type=_seconds, metavar="S", help="how long it may last")
     _wait(join, "until the bot is in its room, and fail if it is not")
     leave = command("leave", sessions.leave, "make a bot leave its room")
-    leave.add_argument("session", metavar="SESSION|ROOM", help="a session's id, or its room's URL")
+    leave.add_argument("session", type=_name, metavar="SESSION|ROOM", help="a session's id, or its room's URL")
     listed = command("sessions", following.sessions, "list the sessions that live")
     listed.add_argument("--watch", action="store_true", help="again whenever one changes")
-    listed.add_argument("--agent", help="only those of this agent; '' for the default one")
-    command("show", sessions.show, "show one session with its timeline").add_argument("session", metavar="SESSION")
+    listed.add_argument("--agent", type=_text, help="only those of this agent; '' for the default one")
+    command("show", sessions.show, "show one session with its timeline").add_argument(
+        "session", type=_name, metavar="SESSION"
+    )
     logs = command("logs", following.logs, "show what happened, as lines")
-    logs.add_argument("session", nargs="?", metavar="SESSION", help="of this one alone, from its beginning")
+    logs.add_argument("session", type=_name, nargs="?", metavar="SESSION", help="of this one alone, from its beginning")
     logs.add_argument("--follow", "-f", action="store_true", help="and what comes")
     logs.add_argument("--since", metavar="TIME", help="how far back: 90s, 10m, 2h, 1d (1h of the fleet)")
     logs.add_argument("--types", metavar="TYPES", help="only these types of events, separated by commas")
@@ -108,7 +114,7 @@ def _of_bots(command: Command) -> None:
         admin.add_argument(f"--{service}", action="append", metavar="NAME=VALUE", help="of update; may be repeated")
     admin.add_argument("--data", metavar="JSON", help="of app_message and custom; @FILE for what is in a file")
     admin.add_argument("--digits", help="of dtmf")
-    admin.add_argument("--expires", dest="expires_s", type=float, metavar="S", help="not delivered later than this")
+    admin.add_argument("--expires", dest="expires_s", type=_seconds, metavar="S", help="not delivered later than this")
     say = command("say", commands.speak, "make a bot speak")
     _addressee(say)
     say.add_argument("text", nargs="+", metavar="TEXT")
@@ -117,15 +123,44 @@ def _of_bots(command: Command) -> None:
 def _of_the_fleet(command: Command) -> None:
     command("fleet", fleet.fleet, "show runners, slots and queue")
     drain = command("drain", fleet.drain, "make a runner finish what it has, and exit")
-    drain.add_argument("runner", metavar="RUNNER", help="its name in `pipefleet fleet`")
+    drain.add_argument("runner", type=_name, metavar="RUNNER", help="its name in `pipefleet fleet`")
     command("dead", fleet.dead, "list the launches that were given up")
     redrive = command("redrive", fleet.redrive, "try launches again that were given up")
-    redrive.add_argument("letter", nargs="+", metavar="ID", help="of `pipefleet dead`")
+    redrive.add_argument("letter", type=_name, nargs="+", metavar="ID", help="of `pipefleet dead`")
     examined = command("doctor", doctor.doctor, "look for what is wrong with a set-up, where its settings are")
     examined.add_argument(
         "service", nargs="*", type=_service, metavar="SERVICE",
         help="only these services, of those that are installed here",
     )  # fmt: skip
+
+
+def _name(text: str) -> str:
+    """Of one thing: without a name, an address means all of its kind."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return _text(text)
+
+
+def _text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("it is no text in UTF-8") from None
+    return text
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if math.isfinite(seconds := float(text)):
+            return seconds
+    raise argparse.ArgumentTypeError(f"expected seconds, got {text!r}")
+
+
+def _wait_s(text: str) -> float:
+    seconds = _seconds(text)
+    if not 0 <= seconds <= LONGEST_WAIT_S:
+        raise argparse.ArgumentTypeError(f"expected at most {LONGEST_WAIT_S:g} seconds, got {text}")
+    return seconds
 
 
 def _service(name: str) -> str:
@@ -136,10 +171,14 @@ def _service(name: str) -> str:
 
 
 def _addressee(one: argparse.ArgumentParser) -> None:
-    one.add_argument("session", metavar="SESSION|ROOM|all", help="a session's id, its room's URL, or all that live")
+    one.add_argument(
+        "session", type=_name, metavar="SESSION|ROOM|all", help="a session's id, its room's URL, or all that live"
+    )
     one.add_argument("--label", action="append", metavar="NAME=VALUE", help="of all, only those with this label")
     _wait(one, "for what becomes of it, and fail if it is not delivered")
 
 
 def _wait(one: argparse.ArgumentParser, what: str) -> None:
-    one.add_argument("--wait", type=float, nargs="?", const=30.0, metavar="S", help=f"{what}; 30 s, at most 60")
+    one.add_argument(
+        "--wait", type=_wait_s, nargs="?", const=30.0, metavar="S", help=f"{what}; 30 s, at most {LONGEST_WAIT_S:g}"
+    )

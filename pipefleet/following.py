@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from pipefleet.gateway import Event, Gateway, Unreachable, UsageError
+from pipefleet.gateway import AGAIN_S, Event, Gateway, Json, Refused, Unreachable, UsageError
 from pipefleet.sessions import live, show_live
 from pipefleet.tables import clock, coloured, pairs, say, say_json
 
@@ -34,15 +34,27 @@ def sessions(gateway: Gateway, asked: Namespace) -> int:
             say(show_live(found))
         return 0
     for _ in _changes(gateway.events("/events", types=STATES)):
-        try:
-            found = live(gateway, asked.agent)
-        except Unreachable:
+        seen = _seen(gateway, asked.agent)
+        if seen is None:
             continue  # it is looked at again when there is a new connection
         if asked.json:
-            say_json(found, line=True)
+            say_json(seen, line=True)
         else:
-            say((CLEAR if sys.stdout.isatty() else "") + show_live(found) + ("" if sys.stdout.isatty() else "\n"))
+            say((CLEAR if sys.stdout.isatty() else "") + show_live(seen) + ("" if sys.stdout.isatty() else "\n"))
     return 0
+
+
+def _seen(gateway: Gateway, agent: str | None) -> Json | None:
+    """The live sessions, as soon as the gateway can tell; None when there is no gateway."""
+    while True:
+        try:
+            return live(gateway, agent)
+        except Unreachable:
+            return None
+        except Refused as error:
+            if not error.passes:
+                raise
+        time.sleep(AGAIN_S)
 
 
 def logs(gateway: Gateway, asked: Namespace) -> int:
@@ -69,6 +81,8 @@ def line_of(event: Event) -> str:
     apart = {"type", "at", "session_id", "attempt"}
     more = {name: value for name, value in event.data.items() if name not in apart and value not in (None, "", {})}
     kind = coloured(event.type, f"{event.type:18}")
+    if "at" not in event.data:  # the fleet's picture, which is of now
+        return f"{kind} {pairs(more)}"
     return f"{clock(event.data['at'])} {event.data['session_id']} {event.data['attempt']} {kind} {pairs(more)}".rstrip()
 
 
@@ -91,7 +105,7 @@ def span_s(text: str) -> float:
     found = _SPAN.fullmatch(text)
     if not found:
         raise UsageError(f"a time is such as 90s, 10m, 2h or 1d, and not {text!r}")
-    return float(found[1]) * _UNITS[found[2]]
+    return min(float(found[1]) * _UNITS[found[2]], time.time())
 
 
 def _changes(events: Iterator[Event]) -> Iterator[None]:

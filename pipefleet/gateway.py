@@ -46,6 +46,11 @@ class Refused(CommandError):  # noqa: N818 - the errors of this tree say what is
         super().__init__(sentence)
         self.status = status
 
+    @property
+    def passes(self) -> bool:
+        """Whether the same may be granted in a while."""
+        return self.status == 429 or self.status >= 500
+
 
 class UsageError(CommandError):
     """The command cannot be carried out as it was given."""
@@ -73,8 +78,7 @@ class Gateway:
     """One gateway. Making it does nothing."""
 
     def __init__(self, url: str, key: str = "") -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
+        if not _is_address(url):
             raise UsageError(f"the gateway's address begins with http:// or https://, and {url!r} does not")
         if not key.isascii() or not key.isprintable():
             raise UsageError("the key has something in it that no header can carry")
@@ -111,13 +115,13 @@ class Gateway:
                     reached = True
                     if answer.status == 204:
                         return
-                    for event, retry_ms in _parsed(answer):
+                    for event, retry_ms in self._told(answer):
                         last, again_s = event.id or last, retry_ms / 1000 if retry_ms else again_s
                         if event.type == "end":
                             return
                         yield event
             except (Unreachable, Refused) as error:
-                if not reached or (isinstance(error, Refused) and error.status < 500):
+                if not reached or (isinstance(error, Refused) and not error.passes):
                     raise
             except (OSError, http.client.HTTPException):
                 pass  # cut off in the middle
@@ -137,10 +141,20 @@ class Gateway:
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"The gateway at {self.url} broke off: {_why(error)}") from None
         try:
-            found: Json = json.loads(text) if text else {}
-        except ValueError:
-            raise Refused(f"What answers at {self.url} is no gateway: it does not speak JSON.") from None
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            raise self._no_gateway("it does not speak JSON") from None
+        if not isinstance(found, dict):
+            raise self._no_gateway("it speaks of something else")
         return found
+
+    def _told(self, answer: http.client.HTTPResponse) -> "Iterator[tuple[Event, int]]":
+        if answer.headers.get_content_type() != "text/event-stream":
+            raise self._no_gateway("it does not send events")
+        return _parsed(answer)
+
+    def _no_gateway(self, why: str) -> Refused:
+        return Refused(f"What answers at {self.url} is no gateway: {why}.")
 
     def _open(
         self,
@@ -167,6 +181,14 @@ class Gateway:
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise Unreachable(f"No gateway answers at {self.url}: {_why(error)}") from None
         return answer
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.netloc)
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -118,7 +118,7 @@ def json_of(text: str) -> Any:
         return json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
     except OSError as error:
         raise UsageError(f"{text[1:]} cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"this is not JSON: {error}") from None
 
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import msgspec
 
-from pipefleet.gateway import Gateway, Refused, Unreachable
+from pipefleet.gateway import Gateway, Refused, Unreachable, UsageError
 from pipefleet.redis_visit import visit
 from shared import findings, settings
 from shared.errors import SettingsError
@@ -51,6 +51,8 @@ def _daily() -> list[Finding]:
     except Refused as error:
         remedy = "Set DAILY_API_KEY to the key in your dashboard, under Developers."
         return [fail("daily", f"Daily refuses the key: {error}", remedy)]
+    except UsageError as error:
+        return [fail("daily", str(error).replace("gateway", "API", 1), "Correct DAILY_API_KEY or DAILY_API_URL.")]
     except Unreachable as error:
         found = str(error).replace("gateway", "Daily", 1)
         return [fail("daily", found, "Let this machine reach DAILY_API_URL.")]

@@ -5,8 +5,10 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pipefleet.gateway import LONGEST_LIST
@@ -176,6 +178,21 @@ async def test_keys_come_from_the_environment_or_a_file_and_refusals_are_the_gat
         (["fleet", "--url", "127.0.0.1:4444"], 2, "begins with http:// or https://, and '127.0.0.1:4444' does not"),
         (["fleet", "--key-file", "/none"], 2, "pipefleet: /none cannot be read: No such file or directory\n"),
         (["doctor", "front"], 2, "there is no 'front'; there are gateway, operator, runner\n"),
+        (["show", ""], 2, "argument SESSION: it is empty\n"),
+        (["logs", ""], 2, "argument SESSION: it is empty\n"),
+        (["redrive", "1-1", ""], 2, "argument ID: it is empty\n"),
+        (["show", "\udcff"], 2, "argument SESSION: it is no text in UTF-8\n"),
+        (["sessions", "--agent", "\udcff"], 2, "argument --agent: it is no text in UTF-8\n"),
+        (["join", "--room", "x://a", "--wait", "inf"], 2, "argument --wait: expected seconds, got 'inf'\n"),
+        (["say", "all", "hello", "--wait", "1e12"], 2, "argument --wait: expected at most 60 seconds, got 1e12\n"),
+        (["join", "--deadline", "nan"], 2, "argument --deadline: expected seconds, got 'nan'\n"),
+        (["join", "--body", "[" * 30_000], 2, "pipefleet: this is not JSON: maximum recursion depth exceeded"),
+        (["fleet", "--url", "http://[::1"], 2, "begins with http:// or https://, and 'http://[::1' does not"),
+        (
+            ["logs", "--since", "9" * 400],
+            3,
+            "pipefleet: No gateway answers at http://127.0.0.1:1: Connection refused\n",
+        ),
     ],
 )
 async def test_what_cannot_be_done_is_said_once_with_its_exit_code(
@@ -184,6 +201,66 @@ async def test_what_cannot_be_done_is_said_once_with_its_exit_code(
     result = await pipefleet(*arguments, PIPEFLEET_URL="http://127.0.0.1:1")
     assert (result.code, result.out, result.error.count(says)) == (code, "", 1), result.error
     assert "Traceback" not in result.error
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ("<p>\n\n</p>", "it does not speak JSON"),
+        ("", "it does not speak JSON"),
+        ("[" * 100_000, "it does not speak JSON"),
+        ("[]", "it speaks of something else"),
+    ],
+)
+async def test_of_what_is_no_gateway_one_sentence_says_so(pipefleet: Pipefleet, body: str, complaint: str) -> None:
+    """A proxy's page in its place was a traceback."""
+    answer = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer.encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for arguments, why in ((("dead",), complaint), (("logs",), "it does not send events")):
+            result = await pipefleet(*arguments, "--url", url)
+            sentence = f"pipefleet: What answers at {url} is no gateway: {why}.\n"
+            assert (result.code, result.out, result.error) == (1, "", sentence)
+
+
+async def test_a_gateway_that_says_not_now_does_not_end_what_looks_on(
+    children: Children, redis: Redis, pipefleet: Pipefleet
+) -> None:
+    """Two requests at once are those that `sessions --watch` begins with; the next one is refused for two seconds."""
+    fleet = Fleet(children, redis, {"REQUEST_RATE": "0.5,2"})
+    run = at(fleet, pipefleet)
+    await until(lambda: _serves(fleet))
+    watching = run.start("sessions", "--watch", "--json")
+    await watching.said('"sessions": []')
+    session = (await offer(redis)).session_id
+    await watching.said(session)
+    watching.signal(signal.SIGINT)
+    assert await watching.wait() == 130
+    await fleet.aclose()
+
+
+async def _serves(fleet: Fleet) -> bool:
+    with suppress(httpx.TransportError):
+        return (await fleet.http.get("/readyz")).status_code == 200
+    return False
+
+
+async def test_the_fleets_picture_is_a_line_of_the_log(children: Children, redis: Redis, pipefleet: Pipefleet) -> None:
+    fleet = Fleet(children, redis, {})
+    run = at(fleet, pipefleet)
+    await fleet.until_free(0)
+    following = run.start("logs", "--follow", "--types", "fleet")
+    await following.said("fleet              slots=0 busy=0")
+    following.signal(signal.SIGINT)
+    assert await following.wait() == 130
+    await fleet.aclose()
 
 
 async def test_the_log_goes_on_across_a_gateway_that_is_killed_and_tells_nothing_twice(

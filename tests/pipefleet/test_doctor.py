@@ -230,3 +230,15 @@ async def test_nothing_is_wrong_with_a_fleet_that_works_and_its_gateway_says_who
         assert {line.split()[0] for line in well.out.splitlines()} == {"ok"}
         assert "ADMIN_KEYS" in findings(wrong)["gateway"]["remedy"]
         await children.stop()
+
+
+async def test_a_setting_of_daily_that_no_request_could_carry_is_a_finding_beside_the_others(
+    pipefleet: Pipefleet,
+) -> None:
+    """It ended the doctor with a word about the gateway's address."""
+    env = {"DAILY_API_URL": "api.daily.co/v1", "DAILY_API_KEY": KEY, "PIPEFLEET_URL": "http://127.0.0.1:1"}
+    result = await pipefleet("doctor", "gateway", "--json", **env)
+    found = {one["check"]: one for one in result.json["findings"]}
+    assert (result.code, found["daily"]["status"], found["gateway"]["status"]) == (1, "fail", "fail")
+    assert "the API's address begins with http:// or https://" in found["daily"]["found"]
+    assert "DAILY_API_URL" in found["daily"]["remedy"]
