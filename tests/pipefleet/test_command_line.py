@@ -188,11 +188,6 @@ async def test_keys_come_from_the_environment_or_a_file_and_refusals_are_the_gat
         (["join", "--deadline", "nan"], 2, "argument --deadline: expected seconds, got 'nan'\n"),
         (["join", "--body", "[" * 30_000], 2, "pipefleet: this is not JSON: maximum recursion depth exceeded"),
         (["fleet", "--url", "http://[::1"], 2, "begins with http:// or https://, and 'http://[::1' does not"),
-        (
-            ["logs", "--since", "9" * 400],
-            3,
-            "pipefleet: No gateway answers at http://127.0.0.1:1: Connection refused\n",
-        ),
     ],
 )
 async def test_what_cannot_be_done_is_said_once_with_its_exit_code(
@@ -292,7 +287,7 @@ async def test_the_log_goes_on_across_a_gateway_that_is_killed_and_tells_nothing
             child.signal(signal.SIGINT)
             assert await child.wait() == 130
             assert "Traceback" not in child.output()
-        whole = await run("logs", "--json")
+        whole = await run("logs", "--json", "--since", "9" * 400)
         assert [json.loads(line) for line in whole.out.splitlines()] == lines
         nothing_new = await run("logs", "--since", "0s")
         assert (nothing_new.code, nothing_new.out, nothing_new.error) == (0, "", "")
