@@ -64,7 +64,7 @@ def logs(gateway: Gateway, asked: Namespace) -> int:
     if back_s is None and not asked.session and not asked.follow:
         back_s = LAST_S
     since = "" if back_s is None else position(time.time() - back_s, next(gateway.events("/events")).id)
-    for event in gateway.events(path, since, types=asked.types):
+    for event in gateway.events(path, since, lasting=asked.follow, types=asked.types):
         if event.now and not asked.follow:
             return 0
         if event.type and asked.json:

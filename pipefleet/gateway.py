@@ -100,12 +100,14 @@ class Gateway:
         """The same; the gateway has `wait_s` more time for it."""
         return self._json("POST", path, {} if body is None else body, query, wait_s)
 
-    def events(self, path: str, since: str = "", **query: str | None) -> Iterator[Event]:
+    def events(self, path: str, since: str = "", *, lasting: bool = True, **query: str | None) -> Iterator[Event]:
         """What happens, from the event of the id `since` on, across broken connections, until there is no more.
+
+        A gateway that is gone is waited for, if this is to be `lasting`.
 
         Raises:
             Refused: there are no such events.
-            Unreachable: nobody answers at the first time of asking.
+            Unreachable: nobody answers at the first time of asking, or at any where this is not lasting.
         """
         last, again_s, reached = since, AGAIN_S, False
         while True:
@@ -121,7 +123,7 @@ class Gateway:
                             return
                         yield event
             except (Unreachable, Refused) as error:
-                if not reached or (isinstance(error, Refused) and not error.passes):
+                if not (reached and lasting) or (isinstance(error, Refused) and not error.passes):
                     raise
             except (OSError, http.client.HTTPException):
                 pass  # cut off in the middle

@@ -225,6 +225,25 @@ async def test_of_what_is_no_gateway_one_sentence_says_so(pipefleet: Pipefleet, 
             assert (result.code, result.out, result.error) == (1, "", sentence)
 
 
+async def test_a_log_that_is_not_followed_ends_when_its_gateway_does(pipefleet: Pipefleet) -> None:
+    """It waited for the gateway for ever, and what had called it waited, too."""
+    head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/event-stream\r\n\r\n"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        if b"last-event-id" in asked.lower():
+            server.close()  # it answers nobody after this one
+        writer.write(f"{head}retry: 10\nid: 1-0_1-0\n:\n\n".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        result = await pipefleet("logs", "--url", url)
+    assert (result.code, result.error) == (3, f"pipefleet: No gateway answers at {url}: Connection refused\n")
+
+
 async def test_a_gateway_that_says_not_now_does_not_end_what_looks_on(
     children: Children, redis: Redis, pipefleet: Pipefleet
 ) -> None:
