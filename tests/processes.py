@@ -90,6 +90,11 @@ class Child:
         """All it has written so far."""
         return self.log.read_text(errors="replace")
 
+    def traces(self) -> list[str]:
+        """Where it has written a traceback: as Python does, or as a line of the log has it."""
+        marks = ("Traceback", '"exception":')
+        return [line for line in self.output().splitlines() if any(mark in line for mark in marks)]
+
     async def said(self, text: str, within_s: float = STOP_S) -> None:
         """Returns when `text` is in its output."""
         try:

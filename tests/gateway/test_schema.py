@@ -127,7 +127,7 @@ async def a_fleet(children: Children, runner: StandInRunner) -> AsyncIterator[Pl
         finally:
             taking.cancel()
             await asyncio.gather(taking, return_exceptions=True)
-        assert "Traceback" not in child.output()
+        assert child.traces() == []
         assert "request_failed" not in child.output()
 
 
