@@ -63,6 +63,8 @@ class Waiting:
     stream: str = LAUNCH
     refusals: int = 0
     """How often in a row none could be started, for a reason that may pass."""
+    spent: int = 0
+    """How many cold runners have ended well while it still waits: they have served others, or have no bot for it."""
     told: set[str] = field(default_factory=set)
     """What its session's history has been told already."""
     whose: Mapping[str, str | int] = field(default_factory=dict)
@@ -242,8 +244,9 @@ class Overflow:
         if not outlook.coming:
             waiting.runner = None
             waiting.failures += outlook.trouble is not None
+            waiting.spent += outlook.trouble is None
             COLD_STARTS.labels(launcher.name, "failed").inc(outlook.trouble is not None)
-            self._wait(waiting, back_off_s(waiting.failures))
+            self._wait(waiting, back_off_s(waiting.failures + waiting.spent))
         if outlook.trouble:
             await self._tell(waiting, launcher, outlook.stage, outlook.trouble)
             self._note_given_up(waiting)

@@ -133,7 +133,7 @@ class LiveSession:
             await writer
             return over
         finally:
-            self._timers.stop_all()
+            self._timers.close()
             writer.cancel()
             call_log.cancel()
             if printing:
@@ -316,7 +316,7 @@ class LiveSession:
             self._runner.leases_lost[how] += 1
 
     async def _settle(self) -> bool:
-        self._timers.stop_all()
+        self._timers.close()
         if self._lost:
             return False
         reason, message = verdict(self._ordered, self._over, self._process.exit, self._settings)

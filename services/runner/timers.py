@@ -9,11 +9,13 @@ class Timers:
 
     def __init__(self) -> None:
         self._handles: dict[str, asyncio.TimerHandle] = {}
+        self._closed = False
 
     def set(self, name: str, at: float, act: Callable[[], None]) -> None:
-        """Act at this time; a later call with the same name moves it."""
+        """Act at this time, unless closed; a later call with the same name moves it."""
         self.stop(name)
-        self._handles[name] = asyncio.get_running_loop().call_at(at, act)
+        if not self._closed:
+            self._handles[name] = asyncio.get_running_loop().call_at(at, act)
 
     def stop(self, *names: str) -> None:
         """Let these not act any more."""
@@ -21,6 +23,7 @@ class Timers:
             if handle := self._handles.pop(name, None):
                 handle.cancel()
 
-    def stop_all(self) -> None:
-        """Let none act any more."""
+    def close(self) -> None:
+        """Let none act any more, also none that is set after this."""
+        self._closed = True
         self.stop(*self._handles)

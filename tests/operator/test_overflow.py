@@ -340,6 +340,17 @@ async def test_an_operator_goes_on_when_redis_has_come_back_empty(tmp_path: Path
     server.kill()
 
 
+async def test_cold_runners_that_end_well_without_the_launch_come_ever_less_often(redis: Redis) -> None:
+    """Those of runners that do not have its agent: one a second came, until its deadline."""
+    began: list[float] = []
+    async with operators(redis, "o", command=[sys.executable, "-c", ""]) as [operator]:
+        await offer(redis, "s1")
+        while len(began) < 3:
+            await until(lambda: len(operator.processes.started) > len(began))
+            began.append(time.monotonic())
+    assert began[2] - began[1] > 1.9
+
+
 async def test_cold_runners_are_asked_to_drain_then_told_again_then_killed(tmp_path: Path) -> None:
     """The process takes note of each signal and obeys none."""
     script = (

@@ -27,7 +27,7 @@ async def test_a_lease_that_is_renewed_before_the_launch_is_handed_over_does_not
     session.renewed(renewed_at)
     session._begin()
     first: Any = await its.receive()
-    session._timers.stop_all()
+    session._timers.close()
     for end in (ours, its):
         end.close()
     assert isinstance(first, Begin)
