@@ -6,6 +6,7 @@ That one would wait for whatever threads and tasks the bot has left behind.
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 
@@ -23,6 +24,7 @@ def end_group() -> NoReturn:
 
 
 def flush() -> None:
-    """Let out what was printed."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """Let out what was printed, as far as the bot has left streams that can: it may close them, or put others there."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()

@@ -55,6 +55,8 @@ class _Out:
 
 
 _out = _Out()
+_everywhere: dict[str, str | int] = {}
+"""What all lines of this process have in common."""
 
 
 def write_to(stream: TextIO) -> None:
@@ -78,6 +80,7 @@ def setup(service: str, *, level: str, form: Form, strike: Callable[[str], str] 
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _of_everywhere,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if console else "iso", utc=not console),
     ]
@@ -109,7 +112,18 @@ def setup(service: str, *, level: str, form: Form, strike: Callable[[str], str] 
         logger_factory=_out,
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)
+    bind_everywhere(service=service)
+
+
+def bind_everywhere(**fields: str | int) -> None:
+    """Name these in every line of this process from now on; a thread of its own has no context that could name them."""
+    _everywhere.update(fields)
+
+
+def _of_everywhere(_: Any, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    for name, value in _everywhere.items():
+        line.setdefault(name, value)
+    return line
 
 
 def _json(line: Any, default: Callable[[Any], Any]) -> str:

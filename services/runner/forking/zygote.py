@@ -37,6 +37,7 @@ from services.runner.loading.repertoire import Late, Repertoire
 from services.runner.logs import bot_logs
 from services.runner.logs.bot_output import write_into
 from services.runner.pipe import Moulded
+from services.runner.process_end import flush
 from services.runner.settings import RunnerSettings
 from shared import settings
 from shared.process import logs
@@ -181,7 +182,7 @@ def _become_session(end: socket.socket, bots: Repertoire, configuration: RunnerS
     except BaseException:  # noqa: BLE001 - nothing may find its way back into the zygote's loop
         traceback.print_exc()
     finally:
-        sys.stderr.flush()
+        flush()
         os._exit(code)
 
 

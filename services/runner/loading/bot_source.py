@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType, TracebackType
 
 from services.runner.loading.bot_folder import BotFolder
+from services.runner.logs import bot_logs
 from services.runner.refusal import LaunchRefused
 
 LONGEST_EXPLANATION = 2000
@@ -61,6 +62,7 @@ class Source:
             path = Path(name).resolve().parent
             folder = self._folders.setdefault(path, BotFolder(path))
         before = PIPELINES in sys.modules
+        bot_logs.as_new()
         with folder.entered() if folder else nullcontext():
             try:
                 module: ModuleType | BotImportError = load(name)
@@ -85,9 +87,10 @@ def load(name: str) -> ModuleType:
             raise BotImportError(f"{name} has no `async def bot(runner_args)`")
         if warm_up := getattr(module, "warm_up", None):
             warm_up()
-    except BotImportError:
+    except (BotImportError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        # Of whatever kind: a mould that dies of it is made anew, dies again, and says to nobody why.
         raise BotImportError(explain(error)) from error
     return module
 

@@ -23,9 +23,21 @@ _tell: list[Callable[[str], None]] = []
 
 def bind(launch: Launch) -> None:
     """Name the session in every line of this process from now on, and strike its token out of all."""
-    structlog.contextvars.bind_contextvars(**whose(launch))
+    if launch.session_id:  # that of a rehearsal has none
+        logs.bind_everywhere(**whose(launch))
     if launch.token:
         _secrets.update(spellings(launch.token))  # the supervisor knows it
+
+
+def as_new() -> None:
+    """Let the bot that is imported next find loguru as in a process of its own: many begin with `logger.remove(0)`."""
+    if "loguru" not in sys.modules:
+        return
+    from loguru import logger  # noqa: PLC0415 - only a bot that has it pays for it
+
+    logger.remove()
+    logger._core.handlers_count = 0  # type: ignore[attr-defined]  # noqa: SLF001 - nothing else gives the number again
+    logger.add(sys.stderr)
 
 
 def setup(level: str) -> None:
