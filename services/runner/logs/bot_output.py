@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 
 import structlog
 
@@ -65,6 +66,8 @@ class BotOutput:
     def look(self, *, last: bool = False) -> None:
         """Log the lines that are new; with `last` also one that has no end."""
         size = os.fstat(self.fd).st_size
+        if size < self._read:
+            self._read = 0  # somebody has opened /dev/stdout to write, as `> /dev/stdout` does, and so emptied it
         if size - self._read > KEPT_BYTES:
             self._log.warning("bot_output_skipped", bytes=size - self._read - KEPT_BYTES)
             self._read, self._rest = size - KEPT_BYTES, b""
@@ -114,10 +117,12 @@ def write_into(fd: int) -> int:
     """Let this process's standard output and error go there from now on; gives what was its standard error."""
     straight = os.dup(2)
     for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
-        stream.flush()
+        # What a bot has put there on its import may have neither.
+        with suppress(Exception):
+            stream.flush()
         os.dup2(fd, number)
         # A line is seen when it is written, and not when there are many.
-        if reconfigure := getattr(stream, "reconfigure", None):
-            reconfigure(line_buffering=True)
+        with suppress(Exception):
+            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.close(fd)
     return straight
