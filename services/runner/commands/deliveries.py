@@ -78,6 +78,8 @@ class Deliveries:
     async def _command(self, do: Do) -> Reply:
         await self._in_room.wait()
         command, seen = cast("ToBot", do.command), self._seen()
+        if seen:
+            await seen.worker()  # its turn comes when there is a pipeline, which may be much later
         if do.due is not None and time.monotonic() >= do.due:
             return Reply(command_id=command.command_id, outcome=Outcome.EXPIRED)
         if seen is None:
