@@ -43,6 +43,7 @@ from shared.contract import Launch, Reason
 from shared.errors import RoomRefused
 
 if TYPE_CHECKING:
+    from services.runner.call.pipelines import Seen
     from services.runner.webrtc import Signalling
 
 log = structlog.get_logger()
@@ -72,7 +73,7 @@ class Session:
         self._renewed_at = begin.renewed_at
         self._in_room = asyncio.Event()
         self._signalling = _signalling(settings, begin.launch) if begin.launch.transport == "webrtc" else None
-        self._deliveries = Deliveries(pipe.send, begin.launch, self._signalling, self._in_room, seen_by_hook)
+        self._deliveries = Deliveries(pipe.send, begin.launch, self._signalling, self._in_room, self._seen)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
@@ -132,6 +133,11 @@ class Session:
         self._start(self._deliveries.signals())
         commands = self._start(self._deliveries.commands())
         return bot, orders, refused, replaced, exited, commands
+
+    def _seen(self) -> "Seen | None":
+        """What the hook has seen of this bot; that of another agent may be why pipelines are imported."""
+        seen = seen_by_hook()
+        return seen if self._bot.has_pipelines or (seen and seen.has_any()) else None
 
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(coroutine)

@@ -63,6 +63,10 @@ class Seen:
         if not self._runners:
             for worker in self.workers:
                 await worker.cancel(reason=reason)
+        return self.has_any()
+
+    def has_any(self) -> bool:
+        """Whether this process's bot has begun to make a pipeline."""
         return bool(self._runners or self.workers)
 
     async def ends_soon(self, left_s: float) -> None:

@@ -105,6 +105,17 @@ async def test_a_bot_that_has_nothing_for_a_command_leaves_it_unhandled(
     assert (fate.outcome, fate.reason) == (Outcome.UNHANDLED, reason)
 
 
+async def test_a_bot_without_a_pipeline_leaves_a_command_unhandled_also_beside_an_agent_that_has_one(
+    redis: Redis, start: StartRunner
+) -> None:
+    """Pipelines were imported for the other agent, and the command waited for one until the session was over."""
+    start(BOTS=f"piped={COMMANDED},plain={SCRIPTED}")
+    launch = await offer(redis, agent="plain", body={"do": "stay"})
+    await send(redis, launch, Say(command_id="c", text="x"))
+    [fate] = await until_done(redis, launch)
+    assert (fate.outcome, fate.reason) == (Outcome.UNHANDLED, CommandReason.NO_PIPELINE)
+
+
 async def test_a_command_whose_turn_comes_too_late_has_expired_and_the_next_one_has_its_turn(
     redis: Redis, start: StartRunner, record: Path
 ) -> None:
