@@ -51,6 +51,8 @@ class Signalling:
                 await connection.renegotiate(offer.sdp, offer.sdp_type, offer.restart_pc)
             except InvalidStateError:
                 return _refused(offer, "the connection was closed meanwhile")
+            except (ValueError, InvalidAccessError) as error:
+                return _refused(offer, f"sdp: {error}")
         else:
             return _refused(offer, "this session has a WebRTC client already; start another session")
         return Reply(command_id=offer.command_id, outcome=Outcome.DELIVERED, result=connection.get_answer())  # type: ignore[no-untyped-call]
@@ -67,7 +69,10 @@ class Signalling:
         except (AssertionError, ValueError):
             return _refused(command, "candidates: not what browsers call a candidate")
         for candidate in candidates:
-            await self._connection.add_ice_candidate(candidate)  # type: ignore[no-untyped-call]
+            try:
+                await self._connection.add_ice_candidate(candidate)  # type: ignore[no-untyped-call]
+            except ValueError as error:
+                return _refused(command, f"candidates: {error}")
         return Reply(command_id=command.command_id, outcome=Outcome.DELIVERED)
 
 
