@@ -207,4 +207,5 @@ def _sum(*parts: Mapping[str, float]) -> dict[str, float]:
 
 
 def _short(text: str) -> str:
-    return text[:LONGEST_TEXT]
+    # A model's tokens may end in the middle of a character, which is no text.
+    return text[:LONGEST_TEXT].encode("utf-8", "replace").decode()

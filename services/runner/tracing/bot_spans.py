@@ -131,4 +131,5 @@ def _told(attributes: Mapping[str, Any], *, all_of_it: bool) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    return without_secrets(str(value))[:LONGEST_TEXT]
+    # What is no text would be an exception, out of whatever the bot was doing.
+    return without_secrets(str(value))[:LONGEST_TEXT].encode("utf-8", "replace").decode()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -43,6 +44,12 @@ def test_spans_of_the_bots_own_are_told_whole_but_for_the_sessions_token(monkeyp
     sent = message_of(a_span("my.bot", "get ?t=t0ken", {"text": "the t0ken", "long": "x" * 9999}), transcripts=False)
     assert sent.name == "get ?t=[token]"
     assert sent.attributes == {"text": "the [token]", "long": "x" * LONGEST_TEXT}
+
+
+def test_a_span_with_half_a_character_is_told_without_it() -> None:
+    """It raised as the span ended: in the bot's own code."""
+    sent = message_of(a_span("my.bot", "step", {"text": "half \ud83d"}), transcripts=False)
+    assert msgspec.json.decode(msgspec.json.encode(sent), type=Recorded).attributes == {"text": "half ?"}
 
 
 async def test_a_bot_that_records_without_end_tells_so_many_spans_and_no_more() -> None:
