@@ -54,3 +54,24 @@ async def test_a_bucket_is_kept_as_long_as_it_takes_to_fill(any_redis: Redis) ->
     await buckets.spend([(BUCKET, rate, 6)])
     kept_s = await any_redis.pttl(BUCKET) / 1000
     assert 60 - (time.monotonic() - began) - 0.002 <= kept_s <= 60.002
+
+
+async def test_a_clock_that_is_set_back_makes_no_debt(any_redis: Redis) -> None:
+    """Who had taken one token of ten was refused for the whole hour by which the server's clock had gone back."""
+    buckets, rate = Buckets(any_redis), Rate(per_s=0.01, at_once=10)
+    await buckets.spend([(BUCKET, rate, 1)])
+    full, _, written = str(await any_redis.get(BUCKET)).partition(".")
+    an_hour = 3600 * 1_000_000
+    await any_redis.set(BUCKET, f"{int(full) + an_hour}.{int(written or 0) + an_hour}", px=3_700_000)
+    for left in (8, 7):
+        [level] = await buckets.spend([(BUCKET, rate, 1)])
+        assert level == pytest.approx(left, abs=0.01)
+    assert await any_redis.pttl(BUCKET) <= 300_000
+
+
+async def test_a_bucket_of_an_older_version_is_read(any_redis: Redis) -> None:
+    buckets, rate = Buckets(any_redis), Rate(per_s=0.01, at_once=10)
+    seconds, _ = await any_redis.time()
+    await any_redis.set(BUCKET, f"{(seconds + 500) * 1_000_000}")
+    [level] = await buckets.spend([(BUCKET, rate, 1)])
+    assert level == pytest.approx(4, abs=0.05)
