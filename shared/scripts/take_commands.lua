@@ -10,7 +10,10 @@ local group, holder, own = unpack(ARGV)
 local time = redis.call('TIME')
 local answer = {time[1] * 1000 + math.floor(time[2] / 1000)}
 for number, stream in ipairs(KEYS) do
-  if own == '1' then redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM') end
+  if own == '1' then
+    local made = redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
+    if made.err and not made.err:find('BUSYGROUP', 1, true) then return made end
+  end
   -- An error says that there is no such group, or stream: the session is over.
   local pending = redis.pcall('XPENDING', stream, group)
   local wanted = false

@@ -27,6 +27,7 @@ from shared.contract import (
     commands_key,
     replies_key,
 )
+from shared.errors import Unavailable
 from shared.inbox import Inbox
 from shared.launches import Launches
 from shared.redis import streams
@@ -147,6 +148,19 @@ async def test_who_begins_with_a_session_without_commands_is_given_what_comes(re
     assert await take(redis, stream, own=True) == []
     await send(redis, launch, Say(command_id="1", text="x"))
     assert len(await given_to(redis, launch, "a")) == 1
+
+
+async def test_who_begins_with_a_session_while_the_server_is_full_can_begin_later(redis: Redis) -> None:
+    """It was told that there is no such group, which no other try would mend: the bot never heard a command."""
+    launch = await held(redis)
+    stream = commands_key(launch.session_id)
+    await redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(Unavailable):
+            await take(redis, stream, own=True)
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert await take(redis, stream, own=True) == []
 
 
 async def test_a_command_that_is_done_by_now_is_not_taken(redis: Redis) -> None:
