@@ -5,6 +5,7 @@ the unit of seconds. The string under a field says unit and effect. Each can be 
 which `JOIN_TIMEOUT_FILE` names then.
 """
 
+import math
 import os
 import types
 from collections.abc import Mapping
@@ -198,7 +199,10 @@ def _parse(text: str, kind: object) -> object:
     for check in getattr(kind, "__metadata__", ()):
         if callable(check):
             check(text)
-    return msgspec.convert(text, kind, strict=False)
+    value = msgspec.convert(text, kind, strict=False)
+    if value == math.inf:
+        raise msgspec.ValidationError("Expected a number")  # JSON has none for it, so no launch could carry it
+    return value
 
 
 def _one_of(text: str, choices: tuple[str, ...]) -> str:

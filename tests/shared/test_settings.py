@@ -77,6 +77,13 @@ def test_all_that_is_wrong_is_said_at_once_by_variable_with_what_was_expected() 
     ]
 
 
+def test_a_time_without_end_is_no_number() -> None:
+    """With MAX_DURATION=inf each launch said `null`, and no runner could read it."""
+    for text in ("inf", "Infinity"):
+        with pytest.raises(SettingsError, match=f"^MAX_DURATION: expected a number, got '{text}'$"):
+            load(RunnerSettings, {"MAX_DURATION": text})
+
+
 def test_values_that_do_not_go_together_are_a_complaint_too() -> None:
     with pytest.raises(SettingsError, match="SLOTS: at most 10 with MODE=fast"):
         load(Sample, {"NEEDED": "x", "SLOTS": "11", "MODE": "fast"})
