@@ -33,7 +33,7 @@ def parse(keys: str) -> dict[str, bytes]:
     """Keys by their names in sealed texts, the one that seals first.
 
     Raises:
-        ValueError: one is not 32 bytes in base64; the text does not show it.
+        ValueError: one is not 32 bytes in base64, or there is none; the text does not show it.
     """
     found: dict[str, bytes] = {}
     for number, text in enumerate(filter(None, map(str.strip, keys.split(","))), 1):
@@ -44,6 +44,8 @@ def parse(keys: str) -> dict[str, bytes]:
         if len(key) != KEY_BYTES:
             raise ValueError(f"key {number} is not {KEY_BYTES} bytes in base64, as of `openssl rand -base64 32`")
         found[hashlib.sha256(key).hexdigest()[:8]] = key
+    if keys and not found:
+        raise ValueError("there is no key in it, and nothing would be sealed")
     return found
 
 

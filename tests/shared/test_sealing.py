@@ -110,3 +110,10 @@ def test_what_says_nothing_more_than_its_kind_needs_no_key(command: Leave) -> No
 def test_a_bad_key_is_refused_without_showing_it(keys: str) -> None:
     with pytest.raises(ValueError, match=r"^key [12] is not 32 bytes in base64, as of `openssl rand -base64 32`$"):
         parse(keys.format(good=OLD))
+
+
+@pytest.mark.parametrize("keys", [",", " , ,"])
+def test_a_list_without_a_key_is_not_taken_for_the_wish_to_seal_nothing(keys: str) -> None:
+    """PAYLOAD_KEYS=$NEW,$OLD with neither of them set left every token in Redis for all to read."""
+    with pytest.raises(ValueError, match=r"^there is no key in it, and nothing would be sealed$"):
+        parse(keys)
