@@ -1,6 +1,7 @@
 """`make up`: one command, a fleet, and nothing left of it afterwards."""
 
 import asyncio
+import io
 import json
 import os
 import pty
@@ -9,18 +10,24 @@ import signal
 import socket
 import sys
 import time
+from asyncio.subprocess import PIPE
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
 
 from services.runner.forking.process_names import SESSION_PROCESS
 from shared.contract import EVENTS, RUNNERS
+from shared.errors import SettingsError
 from shared.redis.connection import Redis, connect
+from shared.settings import load
 from tests.processes import START_S, Child, Children, children_called, free_port, until_gone
 from tests.waiting import until
-from up.__main__ import KILL_AFTER_S
+from up.__main__ import KILL_AFTER_S, UpSettings
+from up.part import Part
 
 BOTS = {
     "returns": "async def bot(runner_args):\n    pass\n",
@@ -103,11 +110,18 @@ def part(up: Child, name: str) -> int:
     return pid
 
 
+@pytest.fixture
+def oddly_called() -> Iterator[Path]:
+    """A folder whose name means something else in a URL; nearer to the root than `tmp_path`, for sockets."""
+    with TemporaryDirectory(prefix="a%41 b?") as folder:
+        yield Path(folder)
+
+
 async def test_up_says_when_it_is_ready_serves_a_session_and_stops_on_ctrl_c(
-    children: Children, tmp_path: Path
+    children: Children, tmp_path: Path, oddly_called: Path
 ) -> None:
     port = free_port()
-    up = start(children, tmp_path, port)
+    up = start(children, tmp_path, port, TMPDIR=str(oddly_called))
     await up.said(f"http://localhost:{port}/client/", within_s=START_S)
     await join(port, "ended")
     up.signal(signal.SIGINT)
@@ -170,6 +184,22 @@ async def test_a_port_that_is_taken_is_named_and_nothing_starts(children: Childr
         up = start(children, tmp_path, port)
         assert await up.wait() == 1
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use. GATEWAY_PORT" in up.output()
+
+
+def test_a_port_that_nobody_would_know_is_refused() -> None:
+    """With GATEWAY_PORT=0 the gateway chose one, and `make up` waited for ever for it to answer."""
+    with pytest.raises(SettingsError, match=r"^GATEWAY_PORT: expected a whole number >= 1, got '0'$"):
+        load(UpSettings, {"GATEWAY_PORT": "0"})
+
+
+async def test_what_the_terminal_has_no_character_for_is_spelt_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended the reading, on a terminal that is not in UTF-8, and the full pipe froze the part."""
+    shown = io.BytesIO()
+    process = await asyncio.create_subprocess_exec("printf", "%s\n", "5 \u20ac", "end", stdout=PIPE)
+    with monkeypatch.context() as terminal:
+        terminal.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="latin-1"))
+        await Part("runner", 1, process, "").close()
+        assert shown.getvalue().splitlines() == [b"runner     | 5 \\u20ac", b"runner     | end"]
 
 
 @pytest.mark.parametrize("name", ["gateway", "valkey"])

