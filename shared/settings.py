@@ -5,7 +5,6 @@ the unit of seconds. The string under a field says unit and effect. Each can be 
 which `JOIN_TIMEOUT_FILE` names then.
 """
 
-import math
 import os
 import types
 from collections.abc import Mapping
@@ -20,8 +19,15 @@ from shared.complaints import in_words
 from shared.errors import SettingsError
 from shared.redis import url
 
-Seconds = Annotated[float, Meta(ge=0)]
-Duration = Annotated[float, Meta(gt=0)]
+
+def _ends(text: str) -> None:
+    """JSON has no number for a time without end, so no launch could carry it."""
+    if "inf" in text.lower():
+        raise ValueError(f"expected a number, got {text!r}")
+
+
+Seconds = Annotated[float, Meta(ge=0), _ends]
+Duration = Annotated[float, Meta(gt=0), _ends]
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -199,10 +205,7 @@ def _parse(text: str, kind: object) -> object:
     for check in getattr(kind, "__metadata__", ()):
         if callable(check):
             check(text)
-    value = msgspec.convert(text, kind, strict=False)
-    if value == math.inf:
-        raise msgspec.ValidationError("Expected a number")  # JSON has none for it, so no launch could carry it
-    return value
+    return msgspec.convert(text, kind, strict=False)
 
 
 def _one_of(text: str, choices: tuple[str, ...]) -> str:
