@@ -11,7 +11,8 @@ Four broken states, each found and mended by any number of sweepers side by side
 
 Absence of evidence mends nothing: while Redis was away nobody could renew. So no lease counts as stale before this very
 sweeper has seen the same server answer for one whole lease without a break. It tells a lease's age by a clock that can
-be set: when it is, all leases look older at once, and that is a break, too.
+be set: when it is, all leases look older at once, and that is a break, too. So do launches that wait: where the clock
+was set forward, they have their whole time from then on.
 """
 
 import asyncio
@@ -58,6 +59,8 @@ CONSUMER_GONE_S = 120.0
 DROP_CONSUMERS_EVERY_S = 30.0
 SET_BACK = (RUNNERS, ROOMS, DEAD_WEBHOOKS)
 """What has no id ahead of the clock for long, besides the feeds and the streams with launches."""
+CLOCK_SET_S = 1.0
+"""A clock that goes forward by more at once has been set."""
 TOGETHER = 4
 """As often as so many runners alone would, a whole fleet of runners sweeps."""
 
@@ -82,6 +85,10 @@ class Uninterrupted:
         set_anew = step_s > lease_s / 4
         unbroken = run_id == self.run_id and now - self.last <= lease_s / 2 and not set_anew
         return Uninterrupted(run_id, self.since if unbroken else now, now, ahead_s)
+
+    def set_forward(self, ahead_s: tuple[float, float]) -> bool:
+        """Whether a server with this clock has set it forward since the last answer."""
+        return bool(self.run_id) and ahead_s[0] - self.ahead_s[1] > CLOCK_SET_S
 
     def long_enough(self, lease_s: float) -> bool:
         """Whether every living runner must have been able to renew its leases meanwhile."""
@@ -111,9 +118,9 @@ def takes_turn(runners: int, chance: float) -> bool:
     return chance * runners < TOGETHER
 
 
-def past_deadline(entry: EntryId, launch: Launch, server_ms: int) -> bool:
-    """Whether a waiting launch has waited for too long."""
-    return server_ms - milliseconds(entry) >= launch.deadline_s * 1000
+def past_deadline(entry: EntryId, launch: Launch, server_ms: int, clock_set_ms: float = 0.0) -> bool:
+    """Whether a waiting launch has waited for too long, by a clock that was set forward to `clock_set_ms`."""
+    return server_ms - max(milliseconds(entry), clock_set_ms) >= launch.deadline_s * 1000
 
 
 class Sweep:
@@ -127,6 +134,8 @@ class Sweep:
         self._lease_s = lease_s
         self._max_attempts = max_attempts
         self._uninterrupted = Uninterrupted()
+        self._clock_set_ms = 0.0
+        """What the server's clock showed when it was seen to be set forward."""
         self._drop_at = 0.0
         self.rounds: Counter[str] = Counter(done=0, unavailable=0, broken=0)
         """How many sweeps there were, by how they went."""
@@ -224,6 +233,8 @@ class Sweep:
 
     def _saw(self, run_id: str, server_ms: float, asked_at: float, at: float) -> None:
         ahead_s = (server_ms / 1000 - time.monotonic(), server_ms / 1000 - asked_at)
+        if self._uninterrupted.set_forward(ahead_s):
+            self._clock_set_ms = server_ms
         self._uninterrupted = self._uninterrupted.seen(run_id, at, ahead_s, lease_s=self._lease_s)
 
     async def _release(self, stream: str, holder: str, why: str) -> None:
@@ -258,7 +269,7 @@ class Sweep:
             launch = decode(fields, stream)
         except BadEntry:
             return  # the runner that claims it drops it
-        if not past_deadline(entry, launch, server_ms):
+        if not past_deadline(entry, launch, server_ms, self._clock_set_ms):
             return
         failed = Failed(
             session_id=launch.session_id,

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from shared import events
-from shared.contract import DEAD, LAUNCH, RUNNERS, DeadLetter, Failed, Launch, Queued, Reason
+from shared.contract import DEAD, FIELD, LAUNCH, RUNNERS, DeadLetter, Failed, Launch, Queued, Reason
 from shared.launches import Claim, EntryId, Launches
 from shared.redis.connection import Redis
+from shared.redis.entries import encode
 from shared.redis.streams import between
 from shared.sweep import CONSUMER_GONE_S, TOGETHER, Sweep, Uninterrupted, past_deadline, takes_turn
 from tests.launching import a_launch, claimed, offer
@@ -162,6 +163,28 @@ async def test_a_launch_that_was_taken_has_no_deadline(any_redis: Redis) -> None
 @pytest.mark.parametrize(("waited_ms", "late"), [(0, False), (59_999, False), (60_000, True)])
 def test_a_deadline_counts_from_the_entry(waited_ms: int, late: bool) -> None:
     assert past_deadline(EntryId("1000000-3"), a_launch(deadline_s=60.0), 1_000_000 + waited_ms) is late
+
+
+async def test_a_clock_that_is_set_forward_takes_no_launch_its_time(any_redis: Redis) -> None:
+    """All that waited failed at once, as if no runner had come for as long as the clock had gone forward."""
+    an_hour_ms = 3_600_000
+    sweep, newcomer = a_sweep(any_redis), a_sweep(any_redis)
+    await sweep._look(LAUNCH)
+    asked_at = time.monotonic()
+    run_id, server_ms = await sweep._server()
+    entry = f"{int(server_ms) - an_hour_ms}-0"
+    await any_redis.xadd(LAUNCH, {FIELD: encode(a_launch(deadline_s=60.0))}, id=entry)
+    sweep._saw(run_id, server_ms - an_hour_ms, asked_at, asked_at)
+    for _ in range(2):
+        await sweep.sweep(time.monotonic())
+        assert [id_ for id_, _ in await between(any_redis, LAUNCH)] == [entry]
+    await newcomer.sweep(time.monotonic())
+    assert await between(any_redis, LAUNCH) == []
+
+
+@pytest.mark.parametrize(("set_ms", "late"), [(1_000_000, True), (1_000_001, False), (2_000_000, False)])
+def test_a_deadline_counts_from_when_the_clock_was_set_forward(set_ms: int, late: bool) -> None:
+    assert past_deadline(EntryId("1-0"), a_launch(deadline_s=60.0), 1_060_000, set_ms) is late
 
 
 async def test_a_consumer_that_is_gone_is_dropped_unless_it_holds_a_lease(
