@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from redis.exceptions import ResponseError
 
-from shared.contract import ACTIVITY, DEAD, EVENTS, LAUNCH, RELAUNCH, activity_key, session_key
+from shared.contract import ACTIVITY, DEAD, EVENTS, LAUNCH, RELAUNCH, RUNNERS, activity_key, session_key
 from shared.redis.connection import Redis, translated
 
 _FOLDER = Path(__file__).parent / "scripts"
@@ -92,4 +92,6 @@ async def set_back(redis: Redis, streams: Iterable[str]) -> None:
 def _kind(stream: str) -> str:
     if stream.startswith(_LAUNCHES):
         return "launch"
+    if stream == RUNNERS:
+        return "presence"
     return "told" if stream.startswith(_TOLD) else ""

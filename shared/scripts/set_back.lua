@@ -2,11 +2,12 @@
 -- only with such an id. A launch stays as a dead letter; groups and their pending lists are as before.
 --
 -- KEYS  events, activity, dead, streams...
--- ARGV  of each of those streams what it is: 'launch', 'told' for one whose ids a feed gives, or ''
+-- ARGV  of each of those streams what it is: 'launch', 'told' for one whose ids a feed gives, 'presence' for one whose
+--       entries are worth nothing but by their age, or ''
 -- Gives {stream, how many entries were taken out, ...}; nothing for a stream that is as it should be, or is none.
 --
 -- An id of a told stream cannot be ahead of the feeds, nor an id of these ahead of the clock, unless it was stepped back:
--- by AHEAD_MS of shared/script.py at most.
+-- by AHEAD_MS of shared/script.py at most. For as long no presence would grow older, so there a second is too much.
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -86,8 +87,9 @@ for i = 1, 2 do
   local feed = about(KEYS[i])
   if feed and before(strict, feed['last-generated-id']) then strict = feed['last-generated-id'] end
 end
+local limits = {launch = strict, told = strict, presence = string.format('%.0f-0', now_ms + 1000), [''] = loose}
 for i = 4, #KEYS do
   local kind = ARGV[i - 3]
-  note(KEYS[i], set_back(KEYS[i], kind == '' and loose or strict, kind))
+  note(KEYS[i], set_back(KEYS[i], limits[kind], kind))
 end
 return told

@@ -6,8 +6,8 @@ import time
 import msgspec
 import pytest
 
-from shared import events
-from shared.contract import DEAD, FIELD, LAUNCH, RUNNERS, DeadLetter, Failed, Launch, Queued, Reason
+from shared import events, presence
+from shared.contract import DEAD, FIELD, LAUNCH, RUNNERS, DeadLetter, Failed, Launch, Presence, Queued, Reason
 from shared.launches import Claim, EntryId, Launches
 from shared.redis.connection import Redis
 from shared.redis.entries import encode
@@ -185,6 +185,24 @@ async def test_a_clock_that_is_set_forward_takes_no_launch_its_time(any_redis: R
 @pytest.mark.parametrize(("set_ms", "late"), [(1_000_000, True), (1_000_001, False), (2_000_000, False)])
 def test_a_deadline_counts_from_when_the_clock_was_set_forward(set_ms: int, late: bool) -> None:
     assert past_deadline(EntryId("1-0"), a_launch(deadline_s=60.0), 1_060_000, set_ms) is late
+
+
+async def test_a_runner_that_is_gone_is_forgotten_where_the_clock_was_set_back(any_redis: Redis) -> None:
+    """Every runner of the last hour was in the fleet's picture for as long as the clock had gone back."""
+    ahead_ms = int((time.time() + 3600) * 1000)
+    gone, living = (
+        Presence(
+            runner=name, host="h", pid=1, start="warm", version="1", state="ready", slots=1, busy=0, free=1, running=0
+        )
+        for name in ("gone", "living")
+    )
+    await any_redis.xadd(RUNNERS, {FIELD: encode(gone)}, id=f"{ahead_ms}-0")
+    await presence.announce(any_redis, living)
+    await a_sweep(any_redis).sweep(time.monotonic())
+    await presence.announce(any_redis, living)
+    assert await presence.present(any_redis) == [living]
+    await a_sweep(any_redis).sweep(time.monotonic())
+    assert await presence.present(any_redis) == [living]
 
 
 async def test_a_consumer_that_is_gone_is_dropped_unless_it_holds_a_lease(
