@@ -16,8 +16,13 @@ local lease = redis.call('XPENDING', launch, group, entry, entry, 1)[1]
 if (lease and lease[2] or '') ~= holder then return 'held' end
 if lease and lease[3] < tonumber(age_ms) then return 'held' end
 
+local letter_id
+
 local function note(json)
-  tell(events, kept, json, session, json)
+  local told, refused = pcall(function() tell(events, kept, json, session, json) end)
+  if told then return end
+  if letter_id then redis.call('XDEL', dead, letter_id) end
+  error(refused)
 end
 
 local time = redis.call('TIME')
@@ -54,7 +59,8 @@ local function fate_of(id, json)
   end
 end
 
--- What might be refused comes first: a script that fails half-way has then lost nothing.
+-- What might be refused comes first: a script that fails half-way has then lost nothing, and told nothing.
+if letter ~= '' then letter_id = redis.call('XADD', dead, 'MAXLEN', '~', dead_kept, '*', 'json', letter) end
 local after = '-'
 repeat
   local undone = redis.call('XRANGE', commands, after, '+', 'COUNT', 100)
@@ -65,7 +71,6 @@ repeat
 until #undone == 0
 note(event_json)
 redis.call('EXPIRE', session, kept_s)
-if letter ~= '' then redis.call('XADD', dead, 'MAXLEN', '~', dead_kept, '*', 'json', letter) end
 redis.call('XACK', launch, group, entry)
 redis.call('XDEL', launch, entry)
 if redis.call('GET', room) == session_id then redis.call('DEL', room) end

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from shared import contract, events
 from shared.activity import ActivityLog
@@ -278,6 +279,33 @@ async def test_a_session_given_up_leaves_a_dead_letter_too(redis: Redis, launche
     [(_, fields)] = await streams.between(redis, DEAD)
     assert '"token":"secret"' in fields["json"]
     assert (await history(redis))[-1] == event
+
+
+async def test_a_dead_letter_that_cannot_be_written_leaves_no_word_of_an_end(redis: Redis, launches: Launches) -> None:
+    """Each try told once more that the session had failed, and let its history expire while it went on."""
+    entry = await claimed(redis)
+    await redis.set(DEAD, "no stream")
+    event = Failed(session_id="s1", attempt=1, reason=Reason.BOT_DIED, message="gone")
+    told = await history(redis)
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await launches.finish(entry, "a", launch(), event)
+    assert await history(redis) == told
+    assert await redis.ttl(contract.session_key("s1")) == -1
+    await redis.delete(DEAD)
+    await redis.xadd(DEAD, {"json": "{}"}, id="18446744073709551615-18446744073709551615")
+    assert await launches.finish(entry, "a", launch(), event) == "finished"
+    assert await history(redis) == [*told, event]
+
+
+async def test_an_end_that_cannot_be_told_leaves_no_dead_letter(redis: Redis, launches: Launches) -> None:
+    entry = await claimed(redis)
+    await redis.rename(contract.session_key("s1"), "aside")
+    await redis.set(contract.session_key("s1"), "no stream")
+    event = Failed(session_id="s1", attempt=1, reason=Reason.BOT_DIED, message="gone")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await launches.finish(entry, "a", launch(), event)
+    assert await redis.xlen(DEAD) == 0
+    assert len(await launches.live(10)) == 1
 
 
 async def test_a_queued_launch_is_withdrawn_by_nobody_in_particular(redis: Redis, launches: Launches) -> None:
