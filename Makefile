@@ -4,7 +4,9 @@
 .PHONY: help up test test-all test-faults evals screenshots lint audit sbom bench profile images k8s-secrets redis-users packages packages-up
 SHELL := /bin/bash
 
-UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+# By its name where it is on the PATH: to make, a folder with a space in its name is two.
+UV := $(if $(shell command -v uv 2>/dev/null),uv,.uv/bin/uv)
+OWN_UV := $(filter .uv/bin/uv,$(UV))
 RUN := .venv/bin/python
 PYTEST := $(RUN) -m pytest
 DOCKER ?= docker
@@ -40,15 +42,15 @@ lint: packages ## style, types, and who may import whom
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-bench: $(UV) ## the benchmarks, and their figures in the README; ARGS="-k launch" for some of them, which are only shown
+bench: $(OWN_UV) ## the benchmarks, and their figures in the README; ARGS="-k launch" for some of them, which are only shown
 	@$(UV) sync --frozen --quiet --group bench
 	@BENCH=full $(PYTEST) tests/bench -s $(ARGS)
 
-audit: $(UV) ## known vulnerabilities of what the lock file pins; UNREACHED=ok goes on where the database cannot be asked
+audit: $(OWN_UV) ## known vulnerabilities of what the lock file pins; UNREACHED=ok goes on where the database cannot be asked
 	@$(UV) audit --frozen --preview-features audit-command $(ARGS); status=$$?; \
 	if [ $$status = 2 ] && [ '$(UNREACHED)' = ok ]; then echo 'Not audited: see above.' >&2; else exit $$status; fi
 
-sbom: $(UV) ## what is in each image, as CycloneDX, into SBOM=sbom
+sbom: $(OWN_UV) ## what is in each image, as CycloneDX, into SBOM=sbom
 	@mkdir -p $(SBOM) && for service in gateway operator runner; do \
 	  $(UV) export --frozen --quiet --no-default-groups --package pipefleet-$$service \
 	    --format cyclonedx1.5 --preview-features sbom-export -o $(SBOM)/pipefleet-$$service.cdx.json >/dev/null || exit; \
@@ -72,10 +74,10 @@ k8s-secrets: ## passwords and keys for a cluster, as far as there are none
 redis-users: ## the users for a Redis of your own, with the passwords of k8s-secrets
 	@env -u REDISCLI_AUTH $$(grep '^REDIS_PASSWORD_' $(SECRETS)) sh k8s/redis/users.sh | grep -v '^user default '
 
-packages: $(UV)
+packages: $(OWN_UV)
 	@$(UV) sync --frozen --quiet
 
-packages-up: $(UV)
+packages-up: $(OWN_UV)
 	@$(UV) sync --frozen --quiet --inexact --no-default-groups --group up
 
 .uv/bin/uv: requirements-uv.txt

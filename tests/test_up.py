@@ -8,6 +8,7 @@ import pty
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from asyncio.subprocess import PIPE
@@ -23,7 +24,7 @@ from services.runner.forking.process_names import SESSION_PROCESS
 from shared.contract import EVENTS, RUNNERS
 from shared.errors import SettingsError
 from shared.redis.connection import Redis, connect
-from shared.settings import load
+from shared.settings import inherited, load
 from tests.processes import START_S, Child, Children, children_called, free_port, until_gone
 from tests.waiting import until
 from up.__main__ import KILL_AFTER_S, UpSettings
@@ -184,6 +185,18 @@ async def test_a_port_that_is_taken_is_named_and_nothing_starts(children: Childr
         up = start(children, tmp_path, port)
         assert await up.wait() == 1
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use. GATEWAY_PORT" in up.output()
+
+
+def test_uv_may_be_in_a_folder_with_a_space_in_its_name(tmp_path: Path) -> None:
+    uv = tmp_path / "my tools" / "uv"
+    uv.parent.mkdir()
+    uv.write_text("#!/bin/sh\n")
+    uv.chmod(0o755)
+    environ = inherited(PATH=f"{uv.parent}:{os.environ['PATH']}")
+    make = ["/usr/bin/env", "make", "-n", "up"]
+    said = subprocess.run(make, env=environ, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("uv sync ")
 
 
 def test_a_port_that_nobody_would_know_is_refused() -> None:
