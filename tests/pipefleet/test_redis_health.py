@@ -6,6 +6,7 @@ import pytest
 
 from pipefleet import fleet_health, redis_health
 from shared.contract import Presence
+from tests.presences import a_presence
 
 INFO: dict[str, Any] = {
     "redis_version": "7.2.4",
@@ -81,19 +82,14 @@ def test_a_clock_may_be_off_by_a_second(ahead_s: float, status: str, found: str)
     assert (finding.status, finding.found) == (status, found)
 
 
-def presence(runner: str, **more: Any) -> Presence:
-    given = {"version": "1", "free": 1, "start": "warm", "state": "ready", **more}
-    return Presence(runner=runner, host="h", pid=1, slots=1, busy=0, running=0, **given)
-
-
 @pytest.mark.parametrize(
     ("runners", "waiting", "found"),
     [
-        ([presence("a")], 0, {"runners": "ok"}),
+        ([a_presence("a")], 0, {"runners": "ok"}),
         ([], 0, {"runners": "fail"}),
-        ([presence("a", free=0)], 3, {"runners": "warn"}),
-        ([presence("a"), presence("b", version="2")], 0, {"runners": "ok", "versions": "warn"}),
-        ([presence("a"), presence("b", error="no module")], 0, {"runners": "ok", "bots of runners": "fail"}),
+        ([a_presence("a", free=0)], 3, {"runners": "warn"}),
+        ([a_presence("a"), a_presence("b", version="2")], 0, {"runners": "ok", "versions": "warn"}),
+        ([a_presence("a"), a_presence("b", error="no module")], 0, {"runners": "ok", "bots of runners": "fail"}),
     ],
 )
 def test_a_fleet_is_judged_by_its_runners(runners: list[Presence], waiting: int, found: dict[str, str]) -> None:

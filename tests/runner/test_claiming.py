@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -12,32 +12,15 @@ from shared.launches import Launches
 from shared.presence import present
 from shared.redis.connection import Redis
 from tests.launching import SCRIPTED, offer, send
+from tests.presences import a_presence
 from tests.processes import Child, Children, session_event
 from tests.waiting import until
 
 BROKEN = str(SCRIPTED.parent / "broken.py")
 
 
-def another(
-    *agents: str,
-    broken: tuple[str, ...] = (),
-    state: Literal["starting", "ready", "draining", "gone"] = "ready",
-    busy: int = 0,
-) -> Presence:
-    return Presence(
-        runner="another",
-        host="host",
-        pid=7,
-        start="warm",
-        version="0.1.0",
-        state=state,
-        slots=1,
-        busy=busy,
-        free=1 - busy,
-        running=busy,
-        agents=agents,
-        broken=broken,
-    )
+def another(*agents: str, **told: Any) -> Presence:
+    return a_presence("another", agents=agents, **told)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from shared import presence
 from shared.contract import FIELD, PRESENCE_KEPT_S, RUNNERS, Presence
 from shared.redis.connection import Redis
 from shared.redis.entries import encode
+from tests.presences import a_presence
 
 
 def runner(name: str, **values: Any) -> Presence:
-    known = {"host": "h", "pid": 1, "start": "warm", "version": "1", "state": "ready"}
-    return Presence(runner=name, **{**known, "slots": 2, "busy": 0, "free": 2, "running": 0, **values})
+    return a_presence(name, **{"slots": 2, "free": 2, **values})
 
 
 async def test_the_last_word_of_each_runner_counts(redis: Redis) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from shared import events, presence
-from shared.contract import DEAD, FIELD, LAUNCH, RUNNERS, DeadLetter, Failed, Launch, Presence, Queued, Reason
+from shared.contract import DEAD, FIELD, LAUNCH, RUNNERS, DeadLetter, Failed, Launch, Queued, Reason
 from shared.launches import Claim, EntryId, Launches
 from shared.redis.connection import Redis
 from shared.redis.entries import encode
@@ -15,6 +15,7 @@ from shared.redis.streams import between
 from shared.sweep import CONSUMER_GONE_S, TOGETHER, Sweep, Uninterrupted, past_deadline, takes_turn
 from tests.launching import a_launch, claimed, offer
 from tests.leases import lease_of
+from tests.presences import a_presence
 from tests.sweeping import A_LEASE, LEASE_S, grow_stale, sweep_for_a_lease
 from tests.waiting import until
 
@@ -190,12 +191,7 @@ def test_a_deadline_counts_from_when_the_clock_was_set_forward(set_ms: int, late
 async def test_a_runner_that_is_gone_is_forgotten_where_the_clock_was_set_back(any_redis: Redis) -> None:
     """Every runner of the last hour was in the fleet's picture for as long as the clock had gone back."""
     ahead_ms = int((time.time() + 3600) * 1000)
-    gone, living = (
-        Presence(
-            runner=name, host="h", pid=1, start="warm", version="1", state="ready", slots=1, busy=0, free=1, running=0
-        )
-        for name in ("gone", "living")
-    )
+    gone, living = a_presence("gone"), a_presence("living")
     await any_redis.xadd(RUNNERS, {FIELD: encode(gone)}, id=f"{ahead_ms}-0")
     await presence.announce(any_redis, living)
     await a_sweep(any_redis).sweep(time.monotonic())

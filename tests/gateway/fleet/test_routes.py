@@ -5,11 +5,11 @@ from shared.presence import announce
 from shared.redis.connection import Redis
 from tests.gateway.conftest import Gateway
 from tests.gateway.stand_in_runner import StandInRunner
+from tests.presences import a_presence
 
 
 def a_runner(name: str, **more: Any) -> Presence:
-    said: dict[str, Any] = {"host": "h", "pid": 7, "start": "warm", "version": "1", "state": "ready", **more}
-    return Presence(runner=name, **said)
+    return a_presence(name, pid=7, **more)
 
 
 async def test_an_empty_fleet_is_all_zeros(gateway: Gateway) -> None:

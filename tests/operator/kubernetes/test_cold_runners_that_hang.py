@@ -11,9 +11,9 @@ from services.operator.kubernetes.cluster import connect
 from services.operator.kubernetes.cluster_view import ClusterView
 from services.operator.kubernetes.jobs import Jobs
 from services.operator.settings import OperatorSettings
-from shared.contract import Presence
 from shared.presence import announce
 from tests.operator.kubernetes.ground import ACCOUNT, Ground
+from tests.presences import a_presence
 from tests.waiting import until
 
 
@@ -40,9 +40,8 @@ async def test_a_cold_runner_that_starts_for_ever_makes_room_for_one_that_comes(
     """Those of a bad deploy were counted as coming for hours after it was undone, and no launch got a cold runner."""
     first = await ground.offer()
     name = (await jobs.start(first.session_id, 1, lambda: None)).name
-    about: dict[str, object] = {"runner": f"{name}-abcde-1-0", "host": f"{name}-abcde", "pid": 1, "start": "cold"}
-    about |= {"version": "1", "state": "starting", "slots": 1, "busy": 0, "free": 0, "running": 0}
-    await announce(ground.redis, Presence(**about))  # type: ignore[arg-type]
+    told = a_presence(f"{name}-abcde-1-0", host=f"{name}-abcde", start="cold", state="starting", free=0)
+    await announce(ground.redis, told)
     await jobs.look()
     assert (jobs.coming(), jobs.room()) == (1, 0)
     monkeypatch.setattr(jobs_module, "START_WITHIN_S", 0.0)

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from shared.contract import ColdStart, Ended, Presence, Reason, Running
+from shared.contract import ColdStart, Ended, Reason, Running
 from shared.launches import Launches, decode
 from shared.presence import announce
 from shared.redis.connection import Redis
 from tests.fakes.kubernetes_api.access import rules_from
 from tests.operator.kubernetes.ground import ACCOUNT, Ground, rbac, unfinished
+from tests.presences import a_presence
 from tests.processes import session_event
 from tests.waiting import until
 
@@ -30,18 +31,8 @@ class Presences:
         while True:
             for number, busy in enumerate(self.busy):
                 state: Any = "draining" if number < self.draining else "ready"
-                told = Presence(
-                    runner=f"runner-{number}-1-0",
-                    host=f"runner-{number}",
-                    pid=1,
-                    start="warm",
-                    version="1",
-                    state=state,
-                    slots=2,
-                    busy=busy,
-                    free=2 - busy,
-                    running=busy,
-                )
+                name = f"runner-{number}"
+                told = a_presence(f"{name}-1-0", host=name, state=state, slots=2, busy=busy, running=busy)
                 await announce(redis, told)
             await asyncio.sleep(0.2)
 

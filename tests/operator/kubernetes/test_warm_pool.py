@@ -13,6 +13,7 @@ from services.operator.settings import OperatorSettings, buffer
 from shared.contract import Presence
 from shared.errors import SettingsError
 from shared.settings import load
+from tests.presences import a_presence
 
 COOLDOWN_S = 300.0
 
@@ -22,8 +23,7 @@ def settings(**values: Any) -> OperatorSettings:
 
 
 def runner(**values: Any) -> Presence:
-    told = {"host": "h", "pid": 1, "start": "warm", "version": "1", "state": "ready", "slots": 4, "busy": 0, "free": 0}
-    return Presence(**{"runner": "r", "running": 0, **told, **values})
+    return a_presence(**{"slots": 4, "free": 0, **values})
 
 
 def asked(busy: int, waiting: int = 0, slots: int = 1) -> Demand:

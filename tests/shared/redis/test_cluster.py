@@ -23,7 +23,6 @@ from shared.contract import (
     Failure,
     Launch,
     Outcome,
-    Presence,
     Reason,
     Reply,
     Running,
@@ -38,6 +37,7 @@ from shared.redis.connection import Redis, connect
 from shared.sweep import Sweep
 from tests.launching import a_launch, offer
 from tests.leases import lease_of
+from tests.presences import a_presence
 from tests.processes import free_port
 from tests.redis_server import EMBEDDED, RedisServer
 from tests.script_calls import SCRIPTS, strict_script_calls
@@ -162,9 +162,7 @@ async def the_reports_of_a_runner(redis: Redis, claim: Claim) -> None:
         claim, "runner-1", [Speaking(session_id=session_id, attempt=1, who="bot", what="started")]
     )
     assert [len(history) for history in await events.histories(redis, [session_id, "none"])] == [4, 0]
-    here = Presence(
-        runner="r", host="h", pid=1, start="warm", version="1", state="ready", slots=1, busy=0, free=1, running=0
-    )
+    here = a_presence()
     await presence.announce(redis, here)
     assert await presence.present(redis) == [here]
 
