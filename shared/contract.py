@@ -575,6 +575,11 @@ class Presence(Wire, frozen=True, kw_only=True):
     broken: tuple[str, ...] = ()
     """Those of its agents whose bots do not import; it leaves their launches to runners where they do."""
 
+    @property
+    def takes_launches(self) -> bool:
+        """Whether it does, or will as soon as it has started."""
+        return self.state in {"starting", "ready"}
+
 
 class Drain(Wire, frozen=True, kw_only=True):
     """Gateway to one runner: claim nothing more, finish what runs, then exit. To be told twice is the same as once."""

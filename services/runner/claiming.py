@@ -64,10 +64,5 @@ def takes(agents: tuple[str, ...], broken: frozenset[str], others: Iterable[Pres
     The launch of a broken one is left to whoever can serve it, however long that takes. Where nobody can, it is taken
     and fails at once, with the reason.
     """
-    able = {agent for one in others if _claims(one) for agent in one.agents if agent not in one.broken}
+    able = {agent for one in others if one.takes_launches for agent in one.agents if agent not in one.broken}
     return tuple(agent for agent in agents if agent not in broken or agent not in able)
-
-
-def _claims(one: Presence) -> bool:
-    """Whether it does, or will when it has started."""
-    return one.state in {"starting", "ready"}

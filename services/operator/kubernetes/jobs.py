@@ -200,7 +200,7 @@ class Jobs:
     def _elsewhere(self, name: str) -> bool:
         """Whether the Job's runner has a session, had one, or was never heard of."""
         if presence := self._present.get(name):
-            return presence.busy > 0 or presence.state in {"draining", "gone"} or self._hangs(name)
+            return presence.busy > 0 or not presence.takes_launches or self._hangs(name)
         return name in self._met or time.monotonic() - self._began.get(name, time.monotonic()) > CLAIM_WITHIN_S
 
     def _hangs(self, name: str) -> bool:

@@ -48,7 +48,7 @@ class Demand:
 def demand(runners: Iterable[Presence], *, agents: Sequence[str], waiting: int, coming: int, slots: int) -> Demand:
     """The demand as presence and queue of these agents have it; `slots` of each runner, where none says it."""
     ours = (runner for runner in runners if not set(agents).isdisjoint(runner.agents))
-    warm = [runner for runner in ours if runner.start == "warm" and runner.state in {"starting", "ready"}]
+    warm = [runner for runner in ours if runner.start == "warm" and runner.takes_launches]
     return Demand(
         busy=sum(runner.busy for runner in warm),
         waiting=max(waiting - coming, 0),
