@@ -1,6 +1,5 @@
 """Launches that were given up: what people look at, and offer again or delete."""
 
-import re
 from typing import Any
 
 import msgspec
@@ -9,11 +8,10 @@ from shared.contract import DEAD, DeadLetter, Launch
 from shared.errors import BadEntry
 from shared.launches import Launches, Offered
 from shared.redis.connection import Redis, translated
-from shared.redis.entries import Decoder
+from shared.redis.entries import Decoder, is_entry_id
 from shared.redis.streams import Fields, between
 from shared.sealing import UNSEALED, Seals
 
-_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 _letter = Decoder[DeadLetter](DeadLetter)
 
 
@@ -46,7 +44,7 @@ class DeadLetters:
 
     async def read(self, letter_id: str) -> DeadLetter | None:
         """One letter, or None when there is none of this id."""
-        if not _ID.fullmatch(letter_id):
+        if not is_entry_id(letter_id):
             return None
         found = await between(self._redis, DEAD, letter_id, letter_id)
         return _decoded(found[0][1]) if found else None
@@ -68,7 +66,7 @@ class DeadLetters:
 
     async def delete(self, letter_id: str) -> bool:
         """Forget a letter. False: there is none of this id."""
-        if not _ID.fullmatch(letter_id):
+        if not is_entry_id(letter_id):
             return False
         with translated():
             return bool(await self._redis.xdel(DEAD, letter_id))

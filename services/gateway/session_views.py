@@ -1,6 +1,5 @@
 """`GET /sessions` and `GET /sessions/{id}`."""
 
-import re
 from typing import Annotated, Any
 
 import msgspec
@@ -19,9 +18,7 @@ from shared import events, launches
 from shared.contract import Reason, Start, Status, Transport
 from shared.errors import BadEntry
 from shared.events import History
-from shared.redis.entries import moment
-
-_PLACE = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+from shared.redis.entries import is_entry_id, moment
 
 _log = structlog.get_logger()
 
@@ -91,7 +88,7 @@ _TIMELINE = [{"type": "running", "at": "2026-01-31T12:00:00.250Z", "attempt": 1}
 )
 async def live_sessions(parts: Injected, limit: Limit = 100, agent: OfAgent = None, after: After = "") -> SessionList:
     """List the sessions that are not over."""
-    if after and not _PLACE.fullmatch(after):
+    if after and not is_entry_id(after):
         raise InvalidQuery("after", "must be `next` of an earlier answer, <number>-<number>")
     ids = []
     found = await parts.launches.live(limit, agent=agent, after=after)

@@ -1,5 +1,6 @@
 """Stream entries: from a Struct to one JSON field and back."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -12,6 +13,8 @@ T = TypeVar("T")
 
 Order: TypeAlias = tuple[int, int]
 """An entry id as numbers, which compare as the entries do."""
+
+_ENTRY_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 
 def encode(message: msgspec.Struct) -> str:
@@ -36,6 +39,11 @@ class Decoder(Generic[T]):
         except (KeyError, msgspec.DecodeError, UnicodeError, RecursionError) as error:
             # Not the decoder's own text with the offending value: entries carry tokens.
             raise BadEntry(f"not a readable entry: {type(error).__name__}") from None
+
+
+def is_entry_id(text: str) -> bool:
+    """Whether somebody else's text has the form of a whole entry id."""
+    return bool(_ENTRY_ID.fullmatch(text))
 
 
 def milliseconds(entry_id: str) -> int:
