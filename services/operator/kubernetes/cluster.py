@@ -41,6 +41,13 @@ class ClusterError(Exception):
         return 400 <= self.status < 500 and self.status not in {408, 409, 410, 429}
 
 
+class Event(msgspec.Struct):
+    """A line of a watch: what happened (`ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK`) to which object."""
+
+    type: str
+    object: Json
+
+
 class Cluster:
     """One namespace of one cluster. Every call raises `ClusterError`."""
 
@@ -76,7 +83,9 @@ class Cluster:
         return bool(answer["status"]["allowed"])
 
     @asynccontextmanager
-    async def watch(self, kind: Kind, query: Mapping[str, str], silence_s: float) -> AsyncIterator[AsyncIterator[Json]]:
+    async def watch(
+        self, kind: Kind, query: Mapping[str, str], silence_s: float
+    ) -> AsyncIterator[AsyncIterator[Event]]:
         """What happens to objects of a kind; ends when the server ends it, or says nothing for too long."""
         patience = ClientTimeout(total=None, sock_connect=ANSWER_S, sock_read=silence_s)
         with _translated():
@@ -152,18 +161,19 @@ async def connect() -> AsyncIterator[Cluster]:
         yield Cluster(client, namespace)
 
 
-async def _lines(response: Any) -> AsyncIterator[Json]:
+async def _lines(response: Any) -> AsyncIterator[Event]:
     while True:
         with _translated():
             line = await response.content.readline()
             # Also a line without its end, of a connection that broke in the middle.
             if not line.endswith(b"\n"):
                 return
-            event = msgspec.json.decode(line, type=_Event)
+            # What is none, such as a proxy's or a dying server's last word, is no answer.
+            event = msgspec.json.decode(line, type=Event)
         if event.type == "ERROR":
             status = event.object
             raise ClusterError(status.get("code", 0), status.get("reason", ""), status.get("message", ""))
-        yield {"type": event.type, "object": event.object}
+        yield event
 
 
 def _refusal(status: int, answer: bytes, headers: Mapping[str, str]) -> ClusterError:
@@ -174,13 +184,6 @@ def _refusal(status: int, answer: bytes, headers: Mapping[str, str]) -> ClusterE
     retry_after = headers.get("Retry-After", "")
     wait_s = float(retry_after) if retry_after.isdigit() else None
     return ClusterError(status, told.reason, told.message or f"the Kubernetes API answered {status}", wait_s)
-
-
-class _Event(msgspec.Struct):
-    """A line of a watch; what is none, such as a proxy's or a dying server's last word, is no answer."""
-
-    type: str
-    object: Json
 
 
 class _Status(msgspec.Struct):

@@ -81,7 +81,7 @@ class Watched:
         async with self._cluster.watch(self._kind, query, SILENCE_S) as events:
             async for event in events:
                 self._note_answer()
-                self._take(event["type"], event["object"])
+                self._take(event.type, event.object)
 
     def _take(self, what: str, item: Json) -> None:
         self._version = item["metadata"]["resourceVersion"]
